@@ -1,0 +1,66 @@
+# SPDX-FileCopyrightText: fleetcare.esxi contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# Every target calls one script. V=1 shows a stage's output as it comes; PYTHON_NEW and PYTHON_OLD name interpreters.
+
+STAGES = lint sanity unit integration molecule second-opinion peers docs build
+
+.DEFAULT_GOAL = help
+.PHONY: help setup demo test $(STAGES) chaos bench format generate clean clean-all
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: ## the environments, once: about a minute
+	@tools/env.sh new old
+
+demo: ## a simulated fleet with wrong clocks, found, repaired and proved: 1 minute, 2 the first time
+	@tools/with_env.sh demo tools/demo.sh
+
+test: ## everything below down to build, on the oldest and the newest ansible-core: up to 12 minutes
+	@tools/run.sh $(STAGES)
+
+lint: ## ruff, mypy, yamllint, ansible-lint, licences, changelog, generated files: half a minute
+	@tools/run.sh $@
+
+sanity: ## ansible-test sanity: 15 seconds, 80 the first time
+	@tools/run.sh $@
+
+unit: ## unit and property tests, oldest and newest: 1 minute
+	@tools/run.sh $@
+
+integration: ## the modules against the simulator, 300 fault schedules: minutes
+	@tools/run.sh $@
+
+molecule: ## every scenario in extensions/molecule, two at a time: minutes
+	@tools/run.sh $@
+
+second-opinion: ## the client against govmomi's vcsim (Go from Debian): seconds, 1 minute the first time
+	@tools/run.sh $@
+
+peers: ## other people's modules against our simulator: a minute, 2 the first time
+	@tools/run.sh $@
+
+docs: ## antsibull-docs over every module and role: 10 seconds
+	@tools/run.sh $@
+
+build: ## tarball, clean install, verify, ansible-doc, galaxy-importer: half a minute
+	@tools/run.sh $@
+
+chaos: ## thousands of fault schedules (CHAOS_RUNS=3000): long
+	@tools/run.sh $@
+
+bench: ## figures beside other collections, table and JSON: long
+	@V=1 tools/run.sh $@
+
+format: ## let ruff rewrite the Python files: a second
+	@tools/with_env.sh new tools/format.sh
+
+generate: ## rewrite what is generated: seconds
+	@tools/with_env.sh new python tools/generate.py
+
+clean: ## remove logs, build results and caches; the environments stay
+	@tools/clean.sh
+
+clean-all: ## remove the environments too
+	@tools/clean.sh all

@@ -1,0 +1,34 @@
+# SPDX-FileCopyrightText: fleetcare.esxi contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Options of every module: how a run over many targets behaves."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    DOCUMENTATION = r"""
+options:
+  parallel:
+    description: How many hosts are worked on at the same time, from 1 to 64.
+    type: int
+    default: 16
+  deadline:
+    description:
+      - Seconds after which nothing more is changed; the task then ends and lists what was changed and what was not.
+      - The same happens when the process that started the task goes away, as with the C(timeout) keyword of a task.
+    type: float
+    default: 3600
+  fail_on:
+    description:
+      - When the task fails. V(any) as soon as one host is failed, unreachable or skipped; V(all) only when every host
+        is; V(none) never for the sake of hosts.
+      - All hosts are worked on in any case.
+    type: str
+    choices: [any, all, none]
+    default: any
+requirements:
+  - pyvmomi >= 8.0.3.0.1
+notes:
+  - One task works on all selected hosts with one login. Run it once, on the control node, with C(delegate_to) or
+    C(hosts) set to V(localhost).
+"""

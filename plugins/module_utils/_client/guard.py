@@ -1,0 +1,124 @@
+# SPDX-FileCopyrightText: fleetcare.esxi contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""When to stop: the run's deadline, a signal, a parent that has gone. Private to this collection."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from .._domain.errors import Interrupted
+
+GRACE = 10.0
+_SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "zsh", "busybox", "sudo", "su", "doas"})
+
+
+def _process(pid: int) -> tuple[str, int] | None:
+    """Name and parent of a process, from /proc; None where there is no such thing."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stat:
+            name, _closed, rest = stat.read().partition("(")[2].rpartition(")")
+        return name, int(rest.split()[1])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _ancestors() -> tuple[int, ...]:
+    """The chain of parents up to the first that is no shell.
+
+    Ansible starts a module as worker -> sh -> (sh ->) python. When a task's ``timeout:`` strikes, the worker leaves
+    and the shells stay, so the direct parent alone does not show it.
+    """
+    chain: list[int] = []
+    pid = os.getppid()
+    while len(chain) < 8:
+        chain.append(pid)
+        process = _process(pid)
+        if process is None or process[0] not in _SHELLS:
+            break
+        pid = process[1]
+    return tuple(chain)
+
+
+class Guard:
+    """Says whether the run may go on, and why not. One a run; used by all threads."""
+
+    def __init__(self, deadline: float | None = None) -> None:
+        """``deadline``: seconds from now after which nothing is written any more; None for no limit."""
+        self._ends = None if deadline is None else time.monotonic() + deadline
+        self._deadline = deadline
+        self._family = _ancestors()
+        self._reason = ""
+        self._stopped_at = 0.0
+        self._stopped = threading.Event()
+        self._on_stop: list[Callable[[], Any]] = []
+
+    def on_stop(self, action: Callable[[], Any]) -> None:
+        self._on_stop.append(action)
+
+    def stop(self, reason: str) -> None:
+        """Let no further write leave and wake whoever waits. The first reason is the one reported."""
+        if not self._stopped.is_set():
+            self._reason = reason
+            self._stopped_at = time.monotonic()
+            self._stopped.set()
+            for action in self._on_stop:
+                action()
+
+    @property
+    def reason(self) -> str:
+        """Why the run has to stop; empty while it may go on."""
+        if not self._stopped.is_set():
+            if self._ends is not None and time.monotonic() >= self._ends:
+                self.stop(f"the run's deadline of {self._deadline:g} s has passed")
+            elif _ancestors() != self._family:
+                self.stop("the process that started this task is gone")
+        return self._reason
+
+    def check(self) -> None:
+        """Raise when the run has to stop. Called before every write."""
+        if self.reason:
+            raise Interrupted(
+                f"stopped before the next write, because {self._reason}",
+                hint="What was changed until then is listed; run the task again to finish.",
+            )
+
+    def remaining(self, at_most: float) -> float:
+        """Seconds that a wait may take: ``at_most``, or less when the deadline is nearer.
+
+        After a stop there is a short grace, for reading back what was written and for logging out.
+        """
+        if self._stopped.is_set():
+            return max(0.0, min(at_most, self._stopped_at + GRACE - time.monotonic()))
+        if self._ends is None:
+            return at_most
+        return max(0.0, min(at_most, self._ends - time.monotonic()))
+
+    def pause(self, seconds: float) -> bool:
+        """Wait; False as soon as the run has to stop."""
+        self._stopped.wait(self.remaining(seconds))
+        return not self.reason
+
+    def watch_signals(self) -> None:
+        """Turn the signals that end a process into an orderly stop. Main thread only."""
+
+        def stop(number: int, _frame: Any) -> None:
+            self.stop(f"signal {signal.Signals(number).name} was received")
+
+        for name in ("SIGTERM", "SIGINT", "SIGHUP"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), stop)
+
+    def watch(self) -> None:
+        """Notice the deadline and a lost parent even while every thread waits for a server."""
+
+        def look() -> None:
+            while not self._stopped.wait(self.remaining(0.5)):
+                if self.reason:
+                    return
+
+        threading.Thread(target=look, name="guard", daemon=True).start()

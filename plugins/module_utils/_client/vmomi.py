@@ -1,0 +1,239 @@
+# SPDX-FileCopyrightText: fleetcare.esxi contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one door to pyVmomi: its types, its serialiser, and its tables as a guide for the lean parser. Private."""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import re
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+from xml.etree import ElementTree
+
+try:
+    from pyVmomi import SoapAdapter, VmomiSupport, vim, vmodl
+
+    IMPORT_ERROR = None
+except ImportError:
+    IMPORT_ERROR = traceback.format_exc()
+    SoapAdapter = VmomiSupport = vim = vmodl = None  # type: ignore[assignment]
+
+NAMESPACE = "urn:vim25"
+_XSI_TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
+_FRACTION = re.compile(r"\.(\d+)")
+
+
+class Ref(NamedTuple):
+    """A managed object as the wire names it: ``HostSystem``, ``host-14``."""
+
+    type: str
+    id: str
+
+    def __str__(self) -> str:
+        return f"{self.type}:{self.id}"
+
+
+def method(type_name: str, wsdl_name: str) -> Any:
+    """Parameters, result and privilege of an operation, from pyVmomi's tables."""
+    return getattr(VmomiSupport.GetWsdlType(NAMESPACE, type_name), wsdl_name).info
+
+
+def newest_version(api_version: str) -> str:
+    """pyVmomi's name of the newest API version that both sides know."""
+    wanted = _numbers(api_version)
+    known = [
+        (_numbers(text), version) for text, version in VmomiSupport.versionMap.items() if text.startswith("vim25/") and text[6:7].isdigit()
+    ]
+    fitting = [pair for pair in known if pair[0] <= wanted]
+    return max(fitting or known)[1] if fitting else min(known)[1]
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", version.rpartition("/")[2]))
+
+
+class Wire:
+    """Serialises calls and reads replies of one API version."""
+
+    def __init__(self, version: str) -> None:
+        self.version = version
+        self.action = f'"{NAMESPACE}/{VmomiSupport.versionIdMap[version]}"'
+        self._stub = _Stub(version)
+
+    def request(self, ref: Ref, info: Any, arguments: dict[str, Any]) -> bytes:
+        unknown = set(arguments) - {param.name for param in info.params}
+        if unknown:
+            raise TypeError(f"{info.wsdlName} has no parameter {sorted(unknown)}")
+        receiver = VmomiSupport.GetWsdlType(NAMESPACE, ref.type)(ref.id, self._stub)
+        return self._stub.SerializeRequest(receiver, info, [arguments.get(param.name) for param in info.params])
+
+    def result(self, body: bytes, result_type: Any) -> Any:
+        """The typed result, or the fault as an exception object. Raises ExpatError when it is no SOAP."""
+        return SoapAdapter.SoapResponseDeserializer(self._stub).Deserialize(body, result_type)
+
+    def managed(self, ref: Ref) -> Any:
+        """A reference as an argument for a typed call."""
+        return VmomiSupport.GetWsdlType(NAMESPACE, ref.type)(ref.id, self._stub)
+
+
+if SoapAdapter is not None:
+
+    class _Stub(SoapAdapter.SoapStubAdapterBase):
+        """Only serialises. With pyVmomi an attribute read is a round trip of its own: refused, so that none creeps in."""
+
+        requestContext = None
+
+        def InvokeMethod(self, mo: Any, info: Any, args: Any) -> Any:
+            raise TypeError(f"{info.wsdlName}: call it through the session")
+
+        def InvokeAccessor(self, mo: Any, info: Any) -> Any:
+            raise TypeError(f"{info.name}: read it in bulk")
+
+
+def plain_objects(chunks: Iterator[bytes]) -> Iterator[tuple[str, Any]]:
+    """Walk a RetrievePropertiesEx reply as it arrives.
+
+    Yields ``("object", (Ref, {path: value}, {path: fault name}))`` an object, and ``("token", text)`` where more
+    pages wait. Only one object is held in memory at a time: pyVmomi's own reader needs 639 MB where this needs
+    the page.
+    """
+    parser: Any = ElementTree.XMLPullParser(("end",))
+    for chunk in chunks:
+        parser.feed(chunk)
+        for _event, element in parser.read_events():
+            name = _local(element.tag)
+            if name == "objects":
+                yield "object", _plain_object(element)
+                element.clear()
+            elif name == "token":
+                yield "token", element.text or ""
+    parser.close()
+
+
+def _plain_object(element: ElementTree.Element) -> tuple[Ref, dict[str, Any], dict[str, str]]:
+    ref = Ref("", "")
+    values: dict[str, Any] = {}
+    missing: dict[str, str] = {}
+    for child in element:
+        name = _local(child.tag)
+        if name == "obj":
+            ref = Ref(child.get("type", ""), child.text or "")
+        elif name == "propSet":
+            values[child[0].text or ""] = _dynamic(child[1])
+        elif name == "missingSet":
+            missing[child[0].text or ""] = _fault_name(child)
+    return ref, values, missing
+
+
+def _fault_name(element: ElementTree.Element) -> str:
+    for part in element.iter():
+        if _local(part.tag) == "fault" and part.get(_XSI_TYPE):
+            return _local(part.get(_XSI_TYPE, ""))
+    return "unknown"
+
+
+def _local(tag: str) -> str:
+    return tag.rpartition("}")[2].rpartition(":")[2]
+
+
+def _dynamic(element: ElementTree.Element) -> Any:
+    """A value whose type the element itself names (anyType)."""
+    name = _local(element.get(_XSI_TYPE, ""))
+    if name.startswith("ArrayOf"):
+        item = _reader(name[7:])
+        return [item(child) for child in element]
+    return _reader(name)(element)
+
+
+@functools.cache
+def _reader(wsdl_name: str) -> Callable[[ElementTree.Element], Any]:
+    simple = _SIMPLE.get(wsdl_name)
+    if simple:
+        return simple
+    try:
+        known = VmomiSupport.GetWsdlType(NAMESPACE, wsdl_name)
+    except KeyError:
+        return _unknown
+    return _typed_reader(known)
+
+
+@functools.cache
+def _typed_reader(known: type) -> Callable[[ElementTree.Element], Any]:
+    if known is object:
+        return _dynamic
+    if issubclass(known, bool):
+        return _SIMPLE["boolean"]
+    if issubclass(known, int):
+        return _SIMPLE["int"]
+    if issubclass(known, float):
+        return _SIMPLE["double"]
+    if issubclass(known, datetime.datetime):
+        return _SIMPLE["dateTime"]
+    if issubclass(known, VmomiSupport.ManagedObject):
+        return _SIMPLE["ManagedObjectReference"]
+    if issubclass(known, VmomiSupport.DataObject):
+        return _structure(known)
+    return _SIMPLE["string"]
+
+
+def _structure(known: type) -> Callable[[ElementTree.Element], Any]:
+    """Reads a data object into a dict; what is unset is left out, a list stays a list even with one item."""
+    members: dict[str, tuple[bool, Any]] = {}
+    for info in known._GetPropertyList():  # type: ignore[attr-defined]
+        is_list = issubclass(info.type, list)
+        members[info.name] = (is_list, info.type.Item if is_list else info.type)
+
+    def read(element: ElementTree.Element) -> dict[str, Any]:
+        actual = element.get(_XSI_TYPE)
+        if actual and _local(actual) != VmomiSupport.GetWsdlName(known):
+            return {**_reader(_local(actual))(element), "_type": _local(actual)}
+        result: dict[str, Any] = {}
+        for child in element:
+            name = _local(child.tag)
+            is_list, item = members.get(name, (False, None))
+            value = _unknown(child) if item is None else _typed_reader(item)(child)
+            if is_list:
+                result.setdefault(name, []).append(value)
+            else:
+                result[name] = value
+        return result
+
+    return read
+
+
+def _unknown(element: ElementTree.Element) -> Any:
+    """A type newer than pyVmomi's tables: text stays text, children become a dict."""
+    if not len(element):
+        return element.text or ""
+    result: dict[str, Any] = {}
+    for child in element:
+        name = _local(child.tag)
+        value = _unknown(child)
+        if name in result:
+            earlier = result[name]
+            result[name] = [*earlier, value] if isinstance(earlier, list) else [earlier, value]
+        else:
+            result[name] = value
+    return result
+
+
+def moment(text: str) -> datetime.datetime:
+    """An xsd:dateTime as an aware datetime; the server's are UTC with microseconds."""
+    text = _FRACTION.sub(lambda m: "." + m.group(1)[:6].ljust(6, "0"), text.strip()).replace("Z", "+00:00")
+    value = datetime.datetime.fromisoformat(text)
+    return value if value.tzinfo else value.replace(tzinfo=datetime.timezone.utc)
+
+
+_SIMPLE: dict[str, Callable[[ElementTree.Element], Any]] = {
+    "string": lambda element: element.text or "",
+    "anyURI": lambda element: element.text or "",
+    "base64Binary": lambda element: element.text or "",
+    "boolean": lambda element: element.text in ("true", "1"),
+    "double": lambda element: float(element.text or 0),
+    "float": lambda element: float(element.text or 0),
+    "dateTime": lambda element: moment(element.text or ""),
+    "ManagedObjectReference": lambda element: Ref(element.get("type", ""), element.text or ""),
+    **dict.fromkeys(("byte", "short", "int", "long"), lambda element: int(element.text or 0)),
+}

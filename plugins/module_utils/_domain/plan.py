@@ -1,0 +1,90 @@
+# SPDX-FileCopyrightText: fleetcare.esxi contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a planner returns: findings about a state, and the writes that would mend it. Private to this collection."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from typing import Any, Protocol, TypeVar
+
+LEVELS = ("error", "warning", "note")
+
+StateT = TypeVar("StateT")
+
+
+class Change(Protocol):
+    """One write, small and named. Implementations are frozen dataclasses."""
+
+    def applied_to(self, state: Any) -> Any:
+        """The state as it should read once this change is made; never the same state."""
+
+    def describe(self) -> dict[str, Any]:
+        """``{"change": name, ...arguments}``: plain values, no secrets."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One fact about a target that somebody should know.
+
+    ``code`` is stable and documented; ``text`` carries the evidence of this case; ``hint`` is the next step.
+    An ``error`` means: not as it should be, and this module will not or cannot mend it.
+    """
+
+    level: str
+    code: str
+    text: str
+    hint: str
+
+    def describe(self, status: str) -> dict[str, str]:
+        return {**asdict(self), "status": status}
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a finding's code stands for; the documentation of findings is made from these."""
+
+    level: str
+    means: str
+    hint: str
+    source: str
+
+    def found(self, code: str, text: str, *, level: str = "") -> Finding:
+        return Finding(level or self.level, code, text, self.hint)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    observed: Any
+    changes: tuple[Change, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def predicted(self) -> Any:
+        state = self.observed
+        for change in self.changes:
+            state = change.applied_to(state)
+        return state
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        return tuple(finding for finding in self.findings if finding.level == "error")
+
+
+def described(change: Any) -> dict[str, Any]:
+    """The default for ``Change.describe``: the class name in snake case, then the fields that are set."""
+    name = "".join("_" + c.lower() if c.isupper() else c for c in type(change).__name__).lstrip("_")
+    return {"change": name, **{f.name: plain(v) for f in fields(change) if (v := getattr(change, f.name)) is not None}}
+
+
+def plain(value: Any) -> Any:
+    """Frozen values as what JSON knows."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [plain(item) for item in value]
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    return value

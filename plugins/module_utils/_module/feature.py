@@ -1,0 +1,66 @@
+# SPDX-FileCopyrightText: fleetcare.esxi contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a feature has to bring: one file of judgement, one of translation, its options. Private to this collection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from .._client.inventory import Target
+from .._client.properties import Row
+from .._client.session import Session
+from .._domain.plan import Change, Plan
+
+
+class Domain(Protocol):
+    """A module ``_domain/<word>.py``: pure functions over frozen values of its own."""
+
+    def parse(self, params: Mapping[str, Any]) -> Any:
+        """Options as a wish. Raises BadInput, before any connection."""
+
+    def survey(self, states: Iterable[Any], common: Mapping[str, Any], wanted: Any) -> Any:
+        """What only all targets together tell; handed to the planner of each."""
+
+    def plan(self, state: Any, wanted: Any, seen: Any) -> Plan:
+        """The writes that bring a state to the wish, and the findings about that state."""
+
+    def after(self, read: Any, predicted: Any, waited: bool) -> Any:
+        """A state read back after writes, with what only this run knows of it."""
+
+    def settled(self, state: Any, wanted: Any, seen: Any) -> bool:
+        """Whether waiting longer would not show more."""
+
+    def patience(self, wanted: Any) -> float:
+        """Seconds to wait for targets to settle; 0 for not at all."""
+
+    def settings(self, state: Any) -> dict[str, Any]:
+        """What a diff shows: what this feature can change, nothing that moves by itself."""
+
+    def report(self, state: Any, wanted: Any, seen: Any) -> dict[str, Any]:
+        """What a result says of a target."""
+
+
+class Translation(Protocol):
+    """A module ``_vim/<word>.py``: managed objects to plain values and back."""
+
+    PROPERTIES: tuple[str, ...]
+
+    def measure(self, session: Session, rows: Mapping[Target, Row], wanted: Any, parallel: int) -> dict[Any, Any]:
+        """What properties do not tell, by target; under None what concerns the endpoint. Reads and probes only."""
+
+    def observe(self, row: Row, extra: Mapping[str, Any]) -> Any:
+        """The state of one target."""
+
+    def apply(self, session: Session, target: Target, row: Row, change: Change) -> None:
+        """Send one change: one write."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Feature:
+    domain: Domain
+    translation: Translation
+    options: Mapping[str, Any]
+    writes: bool = True
+    constraints: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,276 @@
+# SPDX-FileCopyrightText: fleetcare.esxi contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One run over many hosts: select, read in bulk, plan, write, read back. Knows no Ansible. Private to this collection."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .._client.endpoint import Endpoint
+from .._client.fanout import fan_out
+from .._client.guard import Guard
+from .._client.inventory import Selection, Target, select_hosts
+from .._client.properties import Row, collect
+from .._client.session import Session
+from .._domain.errors import (
+    BadInput,
+    EndpointUnreachable,
+    FleetcareError,
+    HostUnreachable,
+    Interrupted,
+    NotCompliant,
+    NotConverged,
+    PermissionMissing,
+    ServerFault,
+    TargetUnknown,
+    TimedOut,
+)
+from .._domain.plan import Change, Finding, Plan
+from .feature import Feature
+
+# vCenter learns of a change on a host with a short delay; a read-back that comes too early is repeated.
+_READ_BACK_PAUSES = (0.2, 0.5, 1.0, 2.0)
+_AMBIGUOUS = (EndpointUnreachable, TimedOut, Interrupted)
+
+
+@dataclass
+class Entry:
+    """What became of one target."""
+
+    target: Target
+    row: Row | None = None
+    plan: Plan | None = None
+    done: list[Change] = field(default_factory=list)
+    final: Plan | None = None
+    failure: FleetcareError | None = None
+
+    @property
+    def planned(self) -> tuple[Change, ...]:
+        return self.plan.changes if self.plan else ()
+
+
+@dataclass
+class Outcome:
+    """Everything a result is made of."""
+
+    feature: Feature
+    wanted: Any
+    check: bool
+    entries: dict[str, Entry] = field(default_factory=dict)
+    seen: Any = None
+    endpoint: dict[str, Any] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
+
+
+def execute(feature: Feature, params: Mapping[str, Any], *, check: bool, in_process: bool = False) -> Outcome:
+    """Raises FleetcareError for what concerns the whole run; what concerns one target is in its entry.
+
+    ``in_process``: the caller keeps its own signal handlers (tests).
+    """
+    outcome = Outcome(feature, feature.domain.parse(params), check)
+    selection = Selection.parse(params)
+    endpoint = Endpoint.parse(params)
+    for option, least, most in (("parallel", 1, 64), ("deadline", 1, 86400)):
+        if not least <= params[option] <= most:
+            raise BadInput(f"{option} {params[option]:g} is not between {least} and {most}", hint="Leave it out for the default.")
+    guard = Guard(params["deadline"])
+    if not in_process:
+        guard.watch_signals()
+    guard.watch()
+    session = Session(endpoint, guard, may_write=feature.writes and not check)
+    try:
+        with session:
+            about = session.content.about
+            outcome.endpoint = {"name": endpoint.name, "type": about.apiType, "version": about.version}
+            _Run(outcome, session, params["parallel"]).over(select_hosts(session, selection))
+    except FleetcareError as problem:
+        problem.at(target="" if isinstance(problem, BadInput) else endpoint.name)
+        raise
+    finally:
+        outcome.secrets = session.secrets
+    return outcome
+
+
+class _Run:
+    def __init__(self, outcome: Outcome, session: Session, parallel: int) -> None:
+        self.outcome = outcome
+        self.feature = outcome.feature
+        self.wanted = outcome.wanted
+        self.session = session
+        self.parallel = parallel
+
+    def over(self, targets: list[Target]) -> None:
+        names = [target.name for target in targets]
+        entries = {t.path if names.count(t.name) > 1 else t.name: Entry(t) for t in targets}
+        self.outcome.entries = entries
+        reachable = []
+        for entry in entries.values():
+            if entry.target.connection == "connected":
+                reachable.append(entry)
+            else:
+                entry.failure = HostUnreachable(
+                    f"vCenter says that the host is {entry.target.connection}",
+                    target=entry.target.name,
+                    hint="Reconnect it in vCenter, then run the task again for this host.",
+                )
+        read = self._look(reachable)
+        states = {name: state for name, state in ((id(e), read.get(id(e))) for e in reachable) if state is not None}
+        self.outcome.seen = self.feature.domain.survey(states.values(), self.common, self.wanted)
+        for entry in reachable:
+            if id(entry) in states:
+                entry.plan = self._plan(states[id(entry)])
+        if self.session.guard.reason:
+            self.session.guard.check()
+        if self.outcome.check or not self.feature.writes:
+            for entry in reachable:
+                if entry.plan:
+                    entry.final = self._plan(entry.plan.predicted) if self.outcome.check else entry.plan
+            return
+        self._write([entry for entry in reachable if entry.planned])
+        self._read_back([entry for entry in reachable if entry.plan])
+
+    def _plan(self, state: Any) -> Plan:
+        return self.feature.domain.plan(state, self.wanted, self.outcome.seen)
+
+    def _look(self, entries: list[Entry]) -> dict[int, Any]:
+        """Read all in bulk; the state by entry. An entry that cannot be read gets its failure."""
+        rows = collect(self.session, [entry.target.ref for entry in entries], self.feature.translation.PROPERTIES)
+        readable = []
+        for entry in entries:
+            entry.row = rows.get(entry.target.ref)
+            problem = _unreadable(entry.row, self.feature.translation.PROPERTIES)
+            if problem is None:
+                readable.append(entry)
+            elif entry.failure is None:
+                entry.failure = problem.at(target=entry.target.name, doing="reading its configuration")
+        extra: dict[Any, Any] = {}
+        if not self.session.guard.reason:
+            by_target = {entry.target: entry.row for entry in readable if entry.row}
+            extra = self.feature.translation.measure(self.session, by_target, self.wanted, self.parallel)
+        self.common = extra.get(None, {})
+        return {id(entry): self.feature.translation.observe(entry.row, extra.get(entry.target, {})) for entry in readable if entry.row}
+
+    def _write(self, entries: list[Entry]) -> None:
+        by_target = {entry.target: entry for entry in entries}
+
+        def work(target: Target) -> None:
+            entry = by_target[target]
+            for change in entry.planned:
+                try:
+                    self.feature.translation.apply(self.session, target, entry.row, change)  # type: ignore[arg-type]
+                except FleetcareError as problem:
+                    problem.at(target=target.name, doing=change.describe()["change"].replace("_", " "))
+                    raise
+                entry.done.append(change)
+
+        for target, result in fan_out(by_target, work, parallel=self.parallel, guard=self.session.guard).items():
+            if isinstance(result, FleetcareError):
+                by_target[target].failure = result.at(target=target.name)
+
+    def _read_back(self, entries: list[Entry]) -> None:
+        """Look again until what was written holds and, where waiting was asked for, has taken effect."""
+        guard = self.session.guard
+        patience = self.feature.domain.patience(self.wanted)
+        sent = {record.target for record in self.session.sent}
+        written = [entry for entry in entries if entry.target.name in sent]
+        for entry in entries:
+            entry.final = entry.plan
+        pending = written
+        if patience:
+            pending = [e for e in entries if e in written or (e.failure is None and not self._settled(e))]
+        ends = time.monotonic() + patience
+        pauses = iter(_READ_BACK_PAUSES)
+        while pending:
+            waited = bool(patience) and time.monotonic() >= ends
+            try:
+                states = self._look(pending)
+            except FleetcareError as problem:
+                for entry in pending:
+                    entry.failure = entry.failure or NotConverged(
+                        f"what was written could not be read back: {problem.cause}", target=entry.target.name, hint=problem.hint
+                    )
+                return
+            for entry in pending:
+                if id(entry) in states and entry.plan:
+                    entry.final = self._plan(self.feature.domain.after(states[id(entry)], self._expected(entry), waited))
+            open_now = [entry for entry in pending if self._is_open(entry)]
+            pause = next(pauses, 2.0 if patience and not waited else None)
+            if not open_now or pause is None or not guard.pause(min(pause, max(0.1, ends - time.monotonic())) if patience else pause):
+                break
+            pending = open_now
+        for entry in written:
+            self._judge(entry)
+
+    def _expected(self, entry: Entry) -> Any:
+        """The state as it should be now: with the changes that were made, not with those that were not."""
+        return Plan(observed=entry.plan.observed, changes=tuple(entry.done)).predicted  # type: ignore[union-attr]
+
+    def _settled(self, entry: Entry) -> bool:
+        return self.feature.domain.settled(entry.final.observed, self.wanted, self.outcome.seen)  # type: ignore[union-attr]
+
+    def _is_open(self, entry: Entry) -> bool:
+        if entry.failure is not None and not isinstance(entry.failure, _AMBIGUOUS):
+            return False
+        unsettled = bool(self.feature.domain.patience(self.wanted)) and not self._settled(entry)
+        return bool(entry.final and entry.final.changes) or unsettled
+
+    def _judge(self, entry: Entry) -> None:
+        """Only what was read back counts: a lost answer may still have been a success, a success may not have held."""
+        left = entry.final.changes if entry.final else ()
+        if not left and isinstance(entry.failure, _AMBIGUOUS):
+            entry.failure = None
+            entry.done = list(entry.planned)
+        elif left and entry.failure is None:
+            names = ", ".join(str(change.describe()["change"]) for change in left)
+            entry.failure = NotConverged(
+                f"the host took the change and did not keep it, still to do: {names}",
+                target=entry.target.name,
+                hint="Look for a host profile, a script or another user that sets it back.",
+            )
+
+
+def _unreadable(row: Row | None, paths: Iterable[str]) -> FleetcareError | None:
+    if row is None:
+        return TargetUnknown("the host left the inventory while it was read", hint="Run the task again.")
+    refused = {name for path, name in row.missing.items() if path in paths}
+    if refused & {"NoPermission", "NotAuthenticated"}:
+        path = next(path for path, name in row.missing.items() if name in ("NoPermission", "NotAuthenticated"))
+        return PermissionMissing(f"the user may not read {path} of the host", fault="NoPermission", hint="Grant System.Read on the host.")
+    if refused:
+        path, name = next((path, name) for path, name in row.missing.items() if path in paths)
+        return ServerFault(f"the server could not give {path}", fault=name, hint="Look at the host's connection in vCenter.")
+    if not any(path.startswith("config.") for path in row.values):
+        return HostUnreachable("vCenter holds no configuration of the host", hint="Reconnect it in vCenter.")
+    lacking = [path for path in paths if path.startswith("configManager.") and path not in row.values]
+    if lacking:
+        return ServerFault(f"the host has no {lacking[0]}", hint="Its release or its state does not offer it; look at it in vCenter.")
+    return None
+
+
+def findings_of(entry: Entry, check: bool) -> list[dict[str, str]]:
+    """What was found and what became of it: open, repaired, or would_repair in a check run."""
+    final: tuple[Finding, ...] = entry.final.findings if entry.final else ()
+    before: tuple[Finding, ...] = entry.plan.findings if entry.plan else ()
+    open_codes = {finding.code for finding in final}
+    gone = [finding for finding in before if finding.code not in open_codes]
+    return [
+        *(finding.describe("open") for finding in final),
+        *(finding.describe("would_repair" if check else "repaired") for finding in gone),
+    ]
+
+
+def judge_findings(outcome: Outcome) -> None:
+    """Findings of level error that no change mends make a host fail; a module that only informs never does."""
+    if not outcome.feature.writes:
+        return
+    for entry in outcome.entries.values():
+        errors = entry.final.errors if entry.final and entry.failure is None else ()
+        if errors:
+            entry.failure = NotCompliant(
+                "; ".join(f"{finding.code}: {finding.text}" for finding in errors),
+                target=entry.target.name,
+                hint=errors[0].hint,
+            )

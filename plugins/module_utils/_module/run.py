@@ -1,0 +1,135 @@
+# SPDX-FileCopyrightText: fleetcare.esxi contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Between Ansible and the pipeline; the only file that knows AnsibleModule. Private to this collection."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
+from .._client import vmomi
+from .._domain.errors import FleetcareError, HostUnreachable, Interrupted
+from .arguments import COMMON
+from .feature import Feature
+from .pipeline import Entry, Outcome, execute, findings_of, judge_findings
+
+_BAD = ("failed", "unreachable", "skipped")
+
+
+def run(feature: Feature) -> None:
+    """What a module's ``main`` does."""
+    module = AnsibleModule(argument_spec={**COMMON, **feature.options}, supports_check_mode=True, **dict(feature.constraints))
+    if vmomi.IMPORT_ERROR:
+        module.fail_json(msg=missing_required_lib("pyvmomi"), exception=vmomi.IMPORT_ERROR)
+    try:
+        outcome = execute(feature, module.params, check=module.check_mode)
+    except FleetcareError as problem:
+        module.fail_json(msg=problem.sentence, failure=problem.as_failure())
+    except Exception as problem:  # a defect of ours becomes a sentence too, with the place to report
+        module.fail_json(msg=_defect(problem))
+    module.no_log_values.update(outcome.secrets)
+    result = result_of(outcome, with_diff=module._diff)
+    bad = [entry for entry in result["hosts"].values() if entry["status"] in _BAD]
+    fails = {"any": bool(bad), "all": bool(bad) and len(bad) == len(result["hosts"]), "none": False}
+    if fails[module.params["fail_on"]]:
+        module.fail_json(**result)
+    module.exit_json(**result)
+
+
+def result_of(outcome: Outcome, *, with_diff: bool) -> dict[str, Any]:
+    """The result of a run as plain values."""
+    judge_findings(outcome)
+    hosts = {name: _entry(entry, outcome) for name, entry in outcome.entries.items()}
+    result = {
+        "changed": any(entry["changed"] for entry in hosts.values()),
+        "msg": _message(hosts),
+        "summary": dict(sorted(Counter(entry["status"] for entry in hosts.values()).items())),
+        "endpoint": outcome.endpoint,
+        "hosts": hosts,
+    }
+    if with_diff and outcome.feature.writes:
+        result["diff"] = _diff(outcome, hosts)
+    return result
+
+
+def _entry(entry: Entry, outcome: Outcome) -> dict[str, Any]:
+    domain = outcome.feature.domain
+    changed = bool(entry.planned) if outcome.check else _has_changed(entry, outcome)
+    changes = entry.planned if outcome.check else entry.done
+    undone = [] if outcome.check else [change for change in entry.planned if change not in entry.done]
+    shown = entry.plan if outcome.check else entry.final or entry.plan
+    return {
+        "status": _status(entry, changed, outcome),
+        "changed": changed and outcome.feature.writes,
+        "moid": entry.target.ref.id,
+        "path": entry.target.path,
+        "changes": [change.describe() for change in changes] if outcome.feature.writes else [],
+        "not_done": [change.describe() for change in undone] if outcome.feature.writes else [],
+        "findings": findings_of(entry, outcome.check),
+        "failure": entry.failure.as_failure() if entry.failure else None,
+        **(domain.report(shown.observed, outcome.wanted, outcome.seen) if shown else {}),
+    }
+
+
+def _has_changed(entry: Entry, outcome: Outcome) -> bool:
+    if entry.done:
+        return True
+    if entry.plan is None or entry.final is None:
+        return False
+    return outcome.feature.domain.settings(entry.plan.observed) != outcome.feature.domain.settings(entry.final.observed)
+
+
+def _status(entry: Entry, changed: bool, outcome: Outcome) -> str:
+    if isinstance(entry.failure, HostUnreachable) and not entry.done:
+        return "unreachable"
+    if isinstance(entry.failure, Interrupted) and not changed:
+        return "skipped"
+    if entry.failure is not None:
+        return "failed"
+    if not outcome.feature.writes:
+        return "not_compliant" if entry.final and entry.final.errors else "compliant"
+    if changed:
+        return "would_change" if outcome.check else "changed"
+    return "compliant"
+
+
+def _diff(outcome: Outcome, hosts: dict[str, Any]) -> dict[str, Any]:
+    before, after = {}, {}
+    for name, entry in outcome.entries.items():
+        if hosts[name]["changed"] and entry.plan and entry.final:
+            before[name] = outcome.feature.domain.settings(entry.plan.observed)
+            after[name] = outcome.feature.domain.settings(entry.final.observed)
+    return {"before": before, "after": after}
+
+
+def _message(hosts: dict[str, Any]) -> str:
+    """One line of counts, then each distinct trouble once with the hosts that have it."""
+    counts = Counter(entry["status"] for entry in hosts.values())
+    text = f"{len(hosts)} host{'s' if len(hosts) != 1 else ''}: " + ", ".join(
+        f"{count} {status.replace('_', ' ')}" for status, count in counts.most_common()
+    )
+    troubles: dict[tuple[str, str], list[str]] = {}
+    for name, entry in hosts.items():
+        if entry["status"] in _BAD and entry["failure"]:
+            failure = entry["failure"]
+            cause = failure["cause"] + (f" [{failure['fault']}]" if failure["fault"] else "")
+            cause += f" (while {failure['doing']})" if failure["doing"] else ""
+            troubles.setdefault((cause, failure["hint"] or ""), []).append(name)
+    for (cause, hint), names in list(troubles.items())[:10]:
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        text += f". {', '.join(names[:5])}{more}: {cause.rstrip('.')}. {hint}".rstrip(". ")
+    return text + "."
+
+
+def _defect(problem: Exception) -> str:
+    trace = problem.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}" if trace else "?"
+    return (
+        f"A defect of fleetcare.esxi stopped the task: {type(problem).__name__}: {problem} at {place}. "
+        "Please report it with this sentence; run the task with --check to see the state of the hosts."
+    )

@@ -1,0 +1,216 @@
+# SPDX-FileCopyrightText: fleetcare.esxi contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Time of ESXi hosts, between vSphere's objects and plain values. Private to this collection."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from .._client.fanout import fan_out
+from .._client.inventory import Target
+from .._client.properties import Row
+from .._client.session import Session
+from .._client.vmomi import Ref, vim
+from .._domain.errors import FleetcareError
+from .._domain.ntp import (
+    Clock,
+    ConfigureTime,
+    OpenNtpClient,
+    Ptp,
+    PtpPort,
+    Ruleset,
+    Service,
+    SetNtpdPolicy,
+    StartNtpd,
+    State,
+    StepClock,
+    StopNtpd,
+    Wanted,
+)
+from .._domain.plan import Change
+
+# Whole structures rather than leaves: a leaf that a release does not have is an InvalidProperty for the whole call.
+PROPERTIES = (
+    "config.product.version",
+    "config.dateTimeInfo",
+    'config.service.service["ntpd"]',
+    'config.firewall.ruleset["ntpClient"]',
+    "capability.timeConfigSupported",
+    "capability.ptpConfigSupported",
+    "capability.maxSupportedPtpPorts",
+    "configManager.dateTimeSystem",
+    "configManager.serviceSystem",
+    "configManager.firewallSystem",
+)
+GAVE_UP = "esx.problem.ntpd.clock.correction.error"
+
+
+def measure(session: Session, rows: Mapping[Target, Row], wanted: Wanted, parallel: int) -> dict[Any, Any]:
+    """What properties do not tell: clocks, the hosts' own tests, ntpd's reason for being down.
+
+    Keyed by target; under None, what concerns vCenter.
+    """
+    found: dict[Any, Any] = {target: {} for target in rows}
+    if wanted.max_skew is not None:
+        enough = wanted.max_skew / 10
+        if session.is_vcenter:
+            found[None] = {"clock": _sample(session, Ref("ServiceInstance", "ServiceInstance"), "CurrentTime", wanted.samples, enough)}
+
+        def clock(target: Target) -> Clock:
+            ref = rows[target].values["configManager.dateTimeSystem"]
+            return _sample(session, ref, "QueryDateTime", wanted.samples, enough)
+
+        for target, clock_or_error in fan_out(rows, clock, parallel=parallel, guard=session.guard).items():
+            found[target]["clock"] = clock_or_error
+    if wanted.test_servers:
+        able = [target for target, row in rows.items() if row.values.get("capability.timeConfigSupported")]
+
+        def test(target: Target) -> Any:
+            return session.probe(rows[target].values["configManager.dateTimeSystem"], "TestTimeService")
+
+        for target, result in fan_out(able, test, parallel=parallel, guard=session.guard).items():
+            found[target]["test"] = result
+    down = {target.ref: target for target, row in rows.items() if not _service(row).get("running")}
+    if down:
+        for event in _events(session):
+            stopped = down.get(Ref("HostSystem", event.host.host._moId)) if event.host else None
+            if stopped is not None:
+                found[stopped]["gave_up"] = event.createdTime
+    return found
+
+
+def _sample(session: Session, ref: Ref, operation: str, samples: int, enough: float) -> Clock:
+    """The best of several readings: the host read its clock somewhere within the round trip, so half is the bound."""
+    best: Clock | None = None
+    for _sample_number in range(samples):
+        wall, began = time.time(), time.monotonic()
+        there = session.read(ref, operation)
+        took = time.monotonic() - began
+        bound = took / 2
+        if best is None or bound < best.bound:
+            best = Clock(there.timestamp() - (wall + bound), bound)
+        if best.bound <= enough:
+            break
+    assert best
+    return best
+
+
+def _events(session: Session) -> list[Any]:
+    manager = session.manager("eventManager")
+    if manager is None:
+        return []
+    try:
+        return session.read(manager, "QueryEvents", filter=vim.event.EventFilterSpec(eventTypeId=[GAVE_UP])) or []
+    except FleetcareError:
+        return []  # Evidence for a better hint, nothing more: a user who may not read events still gets a repair.
+
+
+def observe(row: Row, extra: Mapping[str, Any]) -> State:
+    values = row.values
+    time_info = values.get("config.dateTimeInfo") or {}
+    service = _service(row)
+    ruleset = values.get('config.firewall.ruleset["ntpClient"]')
+    clock = extra.get("clock")
+    test = extra.get("test")
+    return State(
+        version=values.get("config.product.version", ""),
+        servers=tuple(" ".join(entry.split()) for entry in (time_info.get("ntpConfig") or {}).get("server", ())),
+        time_config=bool(values.get("capability.timeConfigSupported")),
+        protocol=time_info.get("systemClockProtocol"),
+        enabled=time_info.get("enabled"),
+        ptp=_ptp(time_info.get("ptpConfig")),
+        ptp_ports=values.get("capability.maxSupportedPtpPorts", 0) if values.get("capability.ptpConfigSupported") else 0,
+        fallback=None if time_info.get("disableFallback") is None else not time_info["disableFallback"],
+        in_fallback=time_info.get("inFallbackState"),
+        synced=time_info.get("serviceSync"),
+        last_sync=time_info.get("lastSyncTime"),
+        remote_server=time_info.get("remoteNtpServer"),
+        service=Service(service["running"], service["policy"]) if service else None,
+        ruleset=None if ruleset is None else _ruleset(ruleset),
+        clock=clock if isinstance(clock, Clock) else None,
+        clock_error=clock.sentence if isinstance(clock, FleetcareError) else None,
+        gave_up=extra.get("gave_up"),
+        working=None if test is None else not isinstance(test, FleetcareError) and bool(test.workingNormally),
+        test_report=(test.sentence,) if isinstance(test, FleetcareError) else tuple(getattr(test, "report", None) or ()),
+    )
+
+
+def _service(row: Row) -> dict[str, Any]:
+    return row.values.get('config.service.service["ntpd"]') or {}
+
+
+def _ruleset(ruleset: Mapping[str, Any]) -> Ruleset:
+    allowed = ruleset.get("allowedHosts") or {"allIp": True}
+    networks = [f"{item['network']}/{item['prefixLength']}" for item in allowed.get("ipNetwork", ())]
+    return Ruleset(
+        enabled=ruleset["enabled"],
+        controllable=ruleset.get("userControllable"),
+        all_ip=allowed["allIp"],
+        allowed=(*allowed.get("ipAddress", ()), *networks),
+    )
+
+
+def _ptp(config: Mapping[str, Any] | None) -> Ptp | None:
+    if not config:
+        return None
+    ports = []
+    for port in config.get("port", ()):
+        address = port.get("ipConfig") or {}
+        ports.append(
+            PtpPort(
+                port["index"],
+                port.get("deviceType") or "none",
+                port.get("device"),
+                address.get("dhcp"),
+                address.get("ipAddress"),
+                address.get("subnetMask"),
+            )
+        )
+    return Ptp(config.get("domain"), tuple(ports))
+
+
+def apply(session: Session, target: Target, row: Row, change: Change) -> None:
+    times = row.values["configManager.dateTimeSystem"]
+    services = row.values["configManager.serviceSystem"]
+    if isinstance(change, ConfigureTime):
+        session.write(target.name, times, "UpdateDateTimeConfig", config=_config(change))
+    elif isinstance(change, StepClock):
+        now = datetime.datetime.fromtimestamp(time.time() + change.shift, datetime.timezone.utc)
+        session.write(target.name, times, "UpdateDateTime", dateTime=now)
+    elif isinstance(change, OpenNtpClient):
+        session.write(target.name, row.values["configManager.firewallSystem"], "EnableRuleset", id="ntpClient")
+    elif isinstance(change, SetNtpdPolicy):
+        session.write(target.name, services, "UpdateServicePolicy", id="ntpd", policy=change.policy)
+    elif isinstance(change, StartNtpd):
+        session.write(target.name, services, "StartService", id="ntpd")
+    elif isinstance(change, StopNtpd):
+        session.write(target.name, services, "StopService", id="ntpd")
+    else:
+        raise TypeError(f"{type(change).__name__} is not a change of this feature")
+
+
+def _config(change: ConfigureTime) -> Any:
+    config = vim.host.DateTimeConfig()
+    if change.servers is not None:
+        # pyVmomi drops an empty list from the wire, and an NtpConfig without servers resets the host's list.
+        assert change.servers, "an empty list of servers must never be sent"
+        config.ntpConfig = vim.host.NtpConfig(server=list(change.servers))
+    if change.protocol is not None:
+        config.protocol = change.protocol
+    if change.enabled is not None:
+        config.enabled = change.enabled
+    if change.fallback is not None:
+        config.disableFallback = not change.fallback
+    if change.ptp is not None:
+        config.ptpConfig = vim.host.PtpConfig(domain=change.ptp.domain, port=[_port(port) for port in change.ptp.ports])
+    return config
+
+
+def _port(port: PtpPort) -> Any:
+    made = vim.host.PtpConfig.PtpPort(index=port.index, deviceType=port.device_type, device=port.device)
+    if port.dhcp is not None or port.ip_address:
+        made.ipConfig = vim.host.IpConfig(dhcp=bool(port.dhcp), ipAddress=port.ip_address, subnetMask=port.subnet_mask)
+    return made
