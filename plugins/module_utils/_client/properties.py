@@ -26,36 +26,70 @@ class Row(NamedTuple):
 
 
 def collect(session: Session, refs: Sequence[Ref], paths: Sequence[str]) -> dict[Ref, Row]:
-    """Read ``paths`` of objects of one type.
+    """Read ``paths`` of objects of one type; at most two retrievals, whatever their number.
 
-    A path may name one element of an array by its key: ``config.service.service["ntpd"]``. That is 1.2 KB instead
-    of 19 KB a host for a firewall ruleset, but no vendor text promises it for every array. Where the server refuses
-    it, or leaves a value out, the whole array is read and the element taken from it; the caller never notices.
+    ``configManager.serviceSystem/serviceInfo`` goes through a reference to a property of the object behind it: a
+    host's managers are asked themselves, because what ``HostSystem.config`` repeats of them may lag behind a write.
+
+    ``serviceInfo.service["ntpd"]`` names one element of an array by its key. That is 1.2 KB instead of 19 KB a host
+    for a firewall ruleset, but no vendor text promises it for every array: where the server refuses it, or leaves a
+    value out, the whole array is read and the element taken from it. The caller never notices.
     """
     if not refs:
         return {}
-    keyed = {path: found for path in paths if (found := _KEYED.match(path))}
-    if not keyed:
-        return _retrieve(session, refs, paths)
+    through: dict[str, list[str]] = {}
+    direct: list[str] = []
+    for path in paths:
+        manager, _slash, rest = path.partition("/")
+        if rest:
+            through.setdefault(manager, []).append(rest)
+        else:
+            direct.append(path)
+    rows = _read(session, {refs[0].type: list(dict.fromkeys([*direct, *through]))}, refs)
+    behind: dict[str, list[str]] = {}
+    owned: list[tuple[Ref, Ref, str]] = []
+    for row in rows.values():
+        for manager, names in through.items():
+            ref = row.values.get(manager)
+            if ref is not None:
+                owned.append((ref, row.ref, manager))
+                behind[ref.type] = names
+    found = _read(session, behind, list(dict.fromkeys(ref for ref, _owner, _manager in owned))) if owned else {}
+    for ref, owner, manager in owned:
+        row = found.get(ref) or Row(ref, {}, dict.fromkeys(through[manager], "ManagedObjectNotFound"))
+        rows[owner].values.update({f"{manager}/{path}": value for path, value in row.values.items()})
+        rows[owner].missing.update({f"{manager}/{path}": why for path, why in row.missing.items()})
+    return rows
+
+
+def _read(session: Session, paths: Mapping[str, Sequence[str]], refs: Sequence[Ref]) -> dict[Ref, Row]:
+    """Read objects of several types, each type with its own paths, keyed paths with their way round."""
+    keyed = {kind: {path: found for path in names if (found := _KEYED.match(path))} for kind, names in paths.items()}
+    if not any(keyed.values()):
+        return _retrieve(session, paths, refs)
     rows: dict[Ref, Row] = {}
     if session.keyed_paths:
         try:
-            rows = _retrieve(session, refs, paths)
+            rows = _retrieve(session, paths, refs)
         except ServerFault as problem:
             if problem.fault != "InvalidProperty":
                 raise
             session.keyed_paths = False
-    lacking = [ref for ref in refs if ref not in rows or _lacks(rows[ref], keyed)]
+    lacking = [ref for ref in refs if ref not in rows or _lacks(rows[ref], keyed[ref.type])]
     if lacking:
-        whole = [found["array"] for found in keyed.values()]
-        plain = [path for path in paths if path not in keyed]
-        for ref, row in _retrieve(session, lacking, list(dict.fromkeys([*plain, *whole]))).items():
-            for path, found in keyed.items():
+        whole = {
+            kind: list(dict.fromkeys(keyed[kind][path]["array"] if path in keyed[kind] else path for path in names))
+            for kind, names in paths.items()
+        }
+        for ref, row in _retrieve(session, whole, lacking).items():
+            for path, found in keyed[ref.type].items():
+                if found["array"] in row.missing:
+                    row.missing[path] = row.missing[found["array"]]
                 for element in row.values.get(found["array"], ()):
                     if element.get("key") == found["key"]:
                         row.values[path] = element
-            for array in whole:
-                row.values.pop(array, None)
+            for found in keyed[ref.type].values():
+                row.values.pop(found["array"], None)
             rows[ref] = row
     return rows
 
@@ -66,9 +100,9 @@ def _lacks(row: Row, keyed: Iterable[str]) -> bool:
     return any(path not in row.values and row.missing.get(path, "InvalidProperty") == "InvalidProperty" for path in keyed)
 
 
-def _retrieve(session: Session, refs: Sequence[Ref], paths: Sequence[str]) -> dict[Ref, Row]:
+def _retrieve(session: Session, paths: Mapping[str, Sequence[str]], refs: Iterable[Ref]) -> dict[Ref, Row]:
     objects = "".join(f'<objectSet><obj type="{ref.type}">{escape(ref.id)}</obj></objectSet>' for ref in refs)
-    return pages(session, {refs[0].type: paths}, objects)
+    return pages(session, {kind: paths[kind] for kind in dict.fromkeys(ref.type for ref in refs)}, objects)
 
 
 def pages(session: Session, paths: Mapping[str, Sequence[str]], object_sets: str) -> dict[Ref, Row]:

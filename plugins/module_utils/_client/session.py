@@ -34,6 +34,10 @@ _OLDEST_ACTION = "6.0"
 ResultT = TypeVar("ResultT")
 
 
+class _SessionLost(Exception):
+    """A property collector answers a lost session not with a fault but in each object's missingSet (vcsim does)."""
+
+
 @dataclass
 class Sent:
     """One write that left: the account of what a run did, also when it ends badly."""
@@ -132,6 +136,8 @@ class Session:
             token = ""
             for kind, item in vmomi.plain_objects(reply.chunks()):
                 if kind == "object":
+                    if "NotAuthenticated" in item[2].values():
+                        raise _SessionLost
                     objects.append(item)
                 else:
                     token = item
@@ -162,6 +168,9 @@ class Session:
                     if reply.status == 200:
                         return consume(reply)
                     fault = self._fault(reply)
+                    lost = fault_name(fault) == "NotAuthenticated"
+            except _SessionLost:
+                fault, lost = vmomi.vim.fault.NotAuthenticated(), True
             except NotSent as problem:
                 if not self._alive or isinstance(problem.cause, LoginRefused) or not self._wait(pauses):
                     raise problem.cause from problem
@@ -174,7 +183,7 @@ class Session:
                 raise EndpointUnreachable(
                     f"what it answers is no SOAP: {problem}", hint="Check that hostname and port belong to vSphere."
                 ) from problem
-            if fault_name(fault) == "NotAuthenticated" and cookie and not logged_in_again:
+            if lost and cookie and not logged_in_again:
                 logged_in_again = True
                 self._authenticate(stale=cookie)
                 continue

@@ -244,7 +244,7 @@ def _unreadable(row: Row | None, paths: Iterable[str]) -> FleetcareError | None:
         return ServerFault(f"the server could not give {path}", fault=name, hint="Look at the host's connection in vCenter.")
     if not any(path.startswith("config.") for path in row.values):
         return HostUnreachable("vCenter holds no configuration of the host", hint="Reconnect it in vCenter.")
-    lacking = [path for path in paths if path.startswith("configManager.") and path not in row.values]
+    lacking = [path for path in (path.partition("/")[0] for path in paths if "/" in path) if path not in row.values]
     if lacking:
         return ServerFault(f"the host has no {lacking[0]}", hint="Its release or its state does not offer it; look at it in vCenter.")
     return None

@@ -32,18 +32,21 @@ from .._domain.ntp import (
 )
 from .._domain.plan import Change
 
+_TIME = "configManager.dateTimeSystem"
+_SERVICES = "configManager.serviceSystem"
+_FIREWALL = "configManager.firewallSystem"
 # Whole structures rather than leaves: a leaf that a release does not have is an InvalidProperty for the whole call.
+_TIME_INFO = f"{_TIME}/dateTimeInfo"
+_NTPD = f'{_SERVICES}/serviceInfo.service["ntpd"]'
+_NTP_CLIENT = f'{_FIREWALL}/firewallInfo.ruleset["ntpClient"]'
 PROPERTIES = (
     "config.product.version",
-    "config.dateTimeInfo",
-    'config.service.service["ntpd"]',
-    'config.firewall.ruleset["ntpClient"]',
     "capability.timeConfigSupported",
     "capability.ptpConfigSupported",
     "capability.maxSupportedPtpPorts",
-    "configManager.dateTimeSystem",
-    "configManager.serviceSystem",
-    "configManager.firewallSystem",
+    _TIME_INFO,
+    _NTPD,
+    _NTP_CLIENT,
 )
 GAVE_UP = "esx.problem.ntpd.clock.correction.error"
 
@@ -60,7 +63,7 @@ def measure(session: Session, rows: Mapping[Target, Row], wanted: Wanted, parall
             found[None] = {"clock": _sample(session, Ref("ServiceInstance", "ServiceInstance"), "CurrentTime", wanted.samples, enough)}
 
         def clock(target: Target) -> Clock:
-            ref = rows[target].values["configManager.dateTimeSystem"]
+            ref = rows[target].values[_TIME]
             return _sample(session, ref, "QueryDateTime", wanted.samples, enough)
 
         for target, clock_or_error in fan_out(rows, clock, parallel=parallel, guard=session.guard).items():
@@ -69,7 +72,7 @@ def measure(session: Session, rows: Mapping[Target, Row], wanted: Wanted, parall
         able = [target for target, row in rows.items() if row.values.get("capability.timeConfigSupported")]
 
         def test(target: Target) -> Any:
-            return session.probe(rows[target].values["configManager.dateTimeSystem"], "TestTimeService")
+            return session.probe(rows[target].values[_TIME], "TestTimeService")
 
         for target, result in fan_out(able, test, parallel=parallel, guard=session.guard).items():
             found[target]["test"] = result
@@ -110,9 +113,9 @@ def _events(session: Session) -> list[Any]:
 
 def observe(row: Row, extra: Mapping[str, Any]) -> State:
     values = row.values
-    time_info = values.get("config.dateTimeInfo") or {}
+    time_info = values.get(_TIME_INFO) or {}
     service = _service(row)
-    ruleset = values.get('config.firewall.ruleset["ntpClient"]')
+    ruleset = values.get(_NTP_CLIENT)
     clock = extra.get("clock")
     test = extra.get("test")
     return State(
@@ -139,7 +142,7 @@ def observe(row: Row, extra: Mapping[str, Any]) -> State:
 
 
 def _service(row: Row) -> dict[str, Any]:
-    return row.values.get('config.service.service["ntpd"]') or {}
+    return row.values.get(_NTPD) or {}
 
 
 def _ruleset(ruleset: Mapping[str, Any]) -> Ruleset:
@@ -173,15 +176,15 @@ def _ptp(config: Mapping[str, Any] | None) -> Ptp | None:
 
 
 def apply(session: Session, target: Target, row: Row, change: Change) -> None:
-    times = row.values["configManager.dateTimeSystem"]
-    services = row.values["configManager.serviceSystem"]
+    times = row.values[_TIME]
+    services = row.values[_SERVICES]
     if isinstance(change, ConfigureTime):
         session.write(target.name, times, "UpdateDateTimeConfig", config=_config(change))
     elif isinstance(change, StepClock):
         now = datetime.datetime.fromtimestamp(time.time() + change.shift, datetime.timezone.utc)
         session.write(target.name, times, "UpdateDateTime", dateTime=now)
     elif isinstance(change, OpenNtpClient):
-        session.write(target.name, row.values["configManager.firewallSystem"], "EnableRuleset", id="ntpClient")
+        session.write(target.name, row.values[_FIREWALL], "EnableRuleset", id="ntpClient")
     elif isinstance(change, SetNtpdPolicy):
         session.write(target.name, services, "UpdateServicePolicy", id="ntpd", policy=change.policy)
     elif isinstance(change, StartNtpd):
