@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from ansible_collections.fleetcare.esxi.plugins.module_utils._client.endpoint import Endpoint
 from ansible_collections.fleetcare.esxi.plugins.module_utils._client.guard import Guard
 from ansible_collections.fleetcare.esxi.plugins.module_utils._client.inventory import Selection, select_hosts
@@ -19,7 +20,6 @@ from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.errors impo
     TargetUnknown,
     WriteRefused,
 )
-
 from tests.integration.driver import reach, run
 from tests.second_opinion.vcsim import CLUSTER, LONE_HOST, Vcsim
 

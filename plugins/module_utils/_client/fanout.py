@@ -28,6 +28,8 @@ def fan_out(keys: Iterable[KeyT], work: Callable[[KeyT], ValueT], *, parallel: i
             return work(key)
         except FleetcareError as problem:
             return problem
+        except Exception as problem:
+            return FleetcareError(f"a defect of fleetcare.esxi: {type(problem).__name__}: {problem}", hint="Please report it.")
 
     wanted = list(keys)
     if len(wanted) <= 1 or parallel == 1:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -45,7 +45,9 @@ class Domain(Protocol):
 class Translation(Protocol):
     """A module ``_vim/<word>.py``: managed objects to plain values and back."""
 
-    PROPERTIES: tuple[str, ...]
+    @property
+    def PROPERTIES(self) -> Sequence[str]:
+        """Paths to read of every target, see ``_client.properties.collect``."""
 
     def measure(self, session: Session, rows: Mapping[Target, Row], wanted: Any, parallel: int) -> dict[Any, Any]:
         """What properties do not tell, by target; under None what concerns the endpoint. Reads and probes only."""

@@ -43,9 +43,16 @@ class Entry:
     target: Target
     row: Row | None = None
     plan: Plan | None = None
+    tried: bool = False
     done: list[Change] = field(default_factory=list)
+    read_back: bool = False
     final: Plan | None = None
     failure: FleetcareError | None = None
+
+    @property
+    def unknown(self) -> bool:
+        """Whether a write may have taken effect without anybody having seen it."""
+        return self.tried and not self.read_back and isinstance(self.failure, (*_AMBIGUOUS, NotConverged))
 
     @property
     def planned(self) -> tuple[Change, ...]:
@@ -117,13 +124,11 @@ class _Run:
                     hint="Reconnect it in vCenter, then run the task again for this host.",
                 )
         read = self._look(reachable)
-        states = {name: state for name, state in ((id(e), read.get(id(e))) for e in reachable) if state is not None}
-        self.outcome.seen = self.feature.domain.survey(states.values(), self.common, self.wanted)
+        self.outcome.seen = self.feature.domain.survey(read.values(), self.common, self.wanted)
         for entry in reachable:
-            if id(entry) in states:
-                entry.plan = self._plan(states[id(entry)])
-        if self.session.guard.reason:
-            self.session.guard.check()
+            if id(entry) in read:
+                entry.plan = self._plan(read[id(entry)])
+        self.session.guard.check()
         if self.outcome.check or not self.feature.writes:
             for entry in reachable:
                 if entry.plan:
@@ -151,7 +156,17 @@ class _Run:
             by_target = {entry.target: entry.row for entry in readable if entry.row}
             extra = self.feature.translation.measure(self.session, by_target, self.wanted, self.parallel)
         self.common = extra.get(None, {})
-        return {id(entry): self.feature.translation.observe(entry.row, extra.get(entry.target, {})) for entry in readable if entry.row}
+        states = {}
+        for entry in readable:
+            try:
+                states[id(entry)] = self.feature.translation.observe(entry.row, extra.get(entry.target, {}))  # type: ignore[arg-type]
+            except (LookupError, TypeError, ValueError, AttributeError) as problem:
+                entry.failure = entry.failure or ServerFault(
+                    f"what it reports is not understood: {type(problem).__name__}: {problem}",
+                    target=entry.target.name,
+                    hint="Please report it with the host's version.",
+                )
+        return states
 
     def _write(self, entries: list[Entry]) -> None:
         by_target = {entry.target: entry for entry in entries}
@@ -159,6 +174,7 @@ class _Run:
         def work(target: Target) -> None:
             entry = by_target[target]
             for change in entry.planned:
+                entry.tried = True
                 try:
                     self.feature.translation.apply(self.session, target, entry.row, change)  # type: ignore[arg-type]
                 except FleetcareError as problem:
@@ -174,8 +190,7 @@ class _Run:
         """Look again until what was written holds and, where waiting was asked for, has taken effect."""
         guard = self.session.guard
         patience = self.feature.domain.patience(self.wanted)
-        sent = {record.target for record in self.session.sent}
-        written = [entry for entry in entries if entry.target.name in sent]
+        written = [entry for entry in entries if entry.tried]
         for entry in entries:
             entry.final = entry.plan
         pending = written
@@ -194,13 +209,15 @@ class _Run:
                     )
                 return
             for entry in pending:
-                if id(entry) in states and entry.plan:
+                if id(entry) in states:
+                    entry.read_back = True
                     entry.final = self._plan(self.feature.domain.after(states[id(entry)], self._expected(entry), waited))
-            open_now = [entry for entry in pending if self._is_open(entry)]
-            pause = next(pauses, 2.0 if patience and not waited else None)
-            if not open_now or pause is None or not guard.pause(min(pause, max(0.1, ends - time.monotonic())) if patience else pause):
+            pending = [entry for entry in pending if self._is_open(entry)]
+            pause = next(pauses, 2.0 if patience else None)
+            if waited or pause is None:
                 break
-            pending = open_now
+            if pending and not guard.pause(min(pause, max(0.0, ends - time.monotonic())) if patience else pause):
+                break
         for entry in written:
             self._judge(entry)
 

@@ -75,7 +75,7 @@ def _entry(entry: Entry, outcome: Outcome) -> dict[str, Any]:
 
 
 def _has_changed(entry: Entry, outcome: Outcome) -> bool:
-    if entry.done:
+    if entry.done or entry.unknown:
         return True
     if entry.plan is None or entry.final is None:
         return False

@@ -1,0 +1,181 @@
+# SPDX-FileCopyrightText: fleetcare.esxi contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What people get wrong, typed as they type it: one sentence with cause and cure, and nothing is changed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import pathlib
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.bench.measure import Server, ansible_environment, module_command, served
+from tests.integration import servers
+
+MODULE = "fleetcare.esxi.esxi_ntp_align"
+ALL = {"esxi_hostname": ["*"], "session": "single", "ntp_servers": ["192.0.2.1"]}
+FLEET = {
+    "name": "stumbling",
+    "kind": "vcenter",
+    "users": {
+        "administrator@vsphere.local": {"password": "right-password"},
+        "reader@vsphere.local": {"password": "reader-password", "privileges": ["System.*"]},
+    },
+    "hosts": [
+        {"count": 1, "name": "esx-01.example.com", "profile": "8.0.3", "datacenter": "dc1", "cluster": "prod"},
+        {"count": 1, "name": "esx-02.example.com", "profile": "8.0.3", "datacenter": "dc2", "cluster": "prod"},
+        {"count": 1, "name": "esx-03.example.com", "profile": "8.0.3", "datacenter": "dc1", "cluster": "lab", "state": "disconnected"},
+    ],
+}
+
+# id: options on top of ALL, words of the cause, words of the cure.
+INPUT: dict[str, tuple[dict[str, Any], str, str]] = {
+    "port is a word": ({"port": "many"}, "port", "int"),
+    "option mistyped": ({"ntp_server": ["192.0.2.1"]}, "ntp_server", "Supported parameters"),
+    "choice mistyped": ({"service_state": "running"}, "service_state", "started"),
+    "no password": ({"password": ""}, "password is missing", "VMWARE_PASSWORD"),
+    "hostname is an address line": ({"hostname": "https://vcenter.example.com/ui"}, "is not a host name", "bare name"),
+    "port out of range": ({"port": 70000}, "70000 is not a port", "1 to 65535"),
+    "thumbprint too short": ({"thumbprint": "AB:CD"}, "not a SHA-256 digest", "openssl"),
+    "ca_file missing": ({"ca_file": "/nonexistent/ca.pem"}, "does not exist", "PEM file"),
+    "half a proxy": ({"proxy_host": "proxy.example.com"}, "belong together", "both or none"),
+    "no time at all": ({"read_timeout": -1}, "read_timeout -1", "above 0"),
+    "empty server list": ({"ntp_servers": []}, "empty list", "absent"),
+    "server is nonsense": ({"ntp_servers": ["not a server!", "192.0.2.1"]}, "twice|neither|not a server", "Use|options"),
+    "server is no address": ({"ntp_servers": ["999.1.1.1"]}, "neither an IP address nor a host name", "192.0.2.1"),
+    "server named twice": ({"ntp_servers": ["NTP.example.com", "ntp.example.com."]}, "twice", "Keep one"),
+    "negative limit": ({"max_skew": -1}, "max_skew -1", "0.5"),
+    "negative wait": ({"wait_for_sync": -5}, "wait_for_sync -5", "do not wait"),
+    "step without limit": ({"step": "guarded"}, "needs max_skew", "max_skew: 1"),
+    "ptp without protocol": ({"ptp": {"domain": 1}}, "protocol is not ptp", "protocol: ptp"),
+    "ptp domain too high": ({"protocol": "ptp", "ptp": {"domain": 300}}, "between 0 and 255", "default"),
+    "no workers": ({"parallel": 0}, "parallel 0", "default"),
+    "selection with a hole": ({"esxi_hostname": ["esx-01.example.com", ""]}, "empty name", "variable"),
+}
+
+# id: options on top of ALL, words of the cause, words of the cure; asked of a real simulator.
+SERVED: dict[str, tuple[dict[str, Any], str, str]] = {
+    "wrong password": ({"password": "wrong-password"}, "user name or password is wrong", "one attempt"),
+    "wrong thumbprint": ({"thumbprint": "00" * 32}, "thumbprint is", "renewed"),
+    "unknown authority": ({"ca_file": None}, "not trusted", "ca_file"),
+    "nothing selected": ({"esxi_hostname": []}, "no host is selected", r"\['\*'\]"),
+    "unknown host": ({"esxi_hostname": ["esx-1.example.com"]}, "matches no host", "Did you mean .*esx-01.example.com"),
+    "unknown cluster": ({"cluster_name": ["production"]}, "matches nothing", "prod"),
+    "ambiguous cluster": ({"cluster_name": ["prod"]}, "stands for 2 places", "dc1/prod, dc2/prod"),
+    "nothing left": ({"exclude": ["*"]}, "holds no host", "exclude"),
+    "disconnected host": ({"esxi_hostname": ["esx-03.example.com"]}, "is disconnected", "Reconnect"),
+    "no permission": (
+        {"username": "reader@vsphere.local", "password": "reader-password", "ntp_servers": ["192.0.2.77"], "exclude": ["esx-03*"]},
+        "privilege Host.Config.DateTime",
+        "Grant it",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    scenario = tmp_path_factory.mktemp("scenario") / "stumbling.yml"
+    scenario.write_text(json.dumps(FLEET))
+    with served(str(scenario)) as server:
+        yield server
+
+
+def told(folder: pathlib.Path, server: Server | None, options: dict[str, Any], *flags: str) -> str:
+    """Run the module as people do; the sentence that it fails with."""
+    done = subprocess.run(
+        module_command(MODULE, {**ALL, **options}, *flags),
+        env=ansible_environment(folder, server),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    output = done.stdout + done.stderr
+    assert done.returncode == 2, output
+    assert "Traceback" not in output, output
+    return str(json.loads(done.stdout[done.stdout.index("{") :])["msg"])
+
+
+def check_sentence(sentence: str, cause: str, cure: str) -> None:
+    assert re.search(cause, sentence), sentence
+    assert re.search(cure, sentence), sentence
+    assert len(sentence) < 1200, sentence
+
+
+@pytest.mark.parametrize(("options", "cause", "cure"), INPUT.values(), ids=INPUT)
+def test_bad_input_ends_before_any_connection(
+    fleet: Server, tmp_path: pathlib.Path, options: dict[str, Any], cause: str, cure: str
+) -> None:
+    fleet.control("/clear_journal", {})
+    check_sentence(told(tmp_path, fleet, options), cause, cure)
+    assert fleet.control("/summary")["calls"] == 0
+
+
+@pytest.mark.parametrize(("options", "cause", "cure"), SERVED.values(), ids=SERVED)
+def test_what_the_server_refuses_changes_nothing(
+    fleet: Server, tmp_path: pathlib.Path, options: dict[str, Any], cause: str, cure: str
+) -> None:
+    fleet.control("/reset", {})
+    before = fleet.control("/state")["hosts"]
+    sentence = told(tmp_path, fleet, options)
+    check_sentence(sentence, cause, cure)
+    changed = [entry for entry in fleet.control("/journal") if entry["write"] and entry["status"] == "ok"]
+    assert changed == []
+    assert {name: host["time"]["servers"] for name, host in before.items()} == {
+        name: host["time"]["servers"] for name, host in fleet.control("/state")["hosts"].items()
+    }
+    assert fleet.control("/summary")["sessions"] == []
+
+
+ENDPOINTS: dict[str, tuple[Callable[[], contextlib.AbstractContextManager[int]], str, str]] = {
+    "closed port": (servers.closed_port, "no connection: Connection refused", "Check hostname and port"),
+    "silent TLS": (servers.silent, "no answer within 1 s", "connect_timeout"),
+    "black hole": (servers.black_hole, "no answer within 1 s", "firewalls in between"),
+    "no TLS": (lambda: servers.talking(b"SSH-2.0-OpenSSH_9.2\r\n"), "no TLS there", "443"),
+}
+
+
+@pytest.mark.parametrize(("server", "cause", "cure"), ENDPOINTS.values(), ids=ENDPOINTS)
+def test_wrong_endpoints(tmp_path: pathlib.Path, server: Any, cause: str, cure: str) -> None:
+    with server() as port:
+        options = {"hostname": "127.0.0.1", "port": port, "username": "u", "password": "p", "connect_timeout": 1}
+        check_sentence(told(tmp_path, None, options), cause, cure)
+
+
+@pytest.mark.parametrize(
+    ("expired", "cause", "cure"),
+    [(True, "certificate has expired", "thumbprint"), (False, "no SOAP", "hostname and port belong to vSphere")],
+    ids=["expired certificate", "a web server"],
+)
+def test_web_servers(tmp_path: pathlib.Path, expired: bool, cause: str, cure: str) -> None:
+    with servers.web_server(tmp_path, expired=expired) as (port, ca_file):
+        options = {"hostname": "localhost", "port": port, "username": "u", "password": "p", "ca_file": ca_file}
+        check_sentence(told(tmp_path, None, options), cause, cure)
+
+
+def test_unknown_name(tmp_path: pathlib.Path) -> None:
+    options = {"hostname": "vcenter.invalid", "username": "u", "password": "p"}
+    check_sentence(told(tmp_path, None, options), "not known to the resolver", "IP address")
+
+
+def test_ca_file_without_a_certificate(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "ca.pem").write_text("no certificate in here\n")
+    options = {"hostname": "127.0.0.1", "username": "u", "password": "p", "ca_file": str(tmp_path / "ca.pem")}
+    check_sentence(told(tmp_path, None, options), "cannot be used", "PEM certificates")
+
+
+def test_a_host_that_hangs_costs_only_itself(fleet: Server, tmp_path: pathlib.Path) -> None:
+    """The first host's write never gets an answer: the other one is done, and the sentence names the silent one."""
+    fleet.control("/reset", {})
+    fleet.control("/fault", {"method": "UpdateDateTimeConfig", "host": "esx-01*", "hang": True})
+    sentence = told(tmp_path, fleet, {"ntp_servers": ["192.0.2.88"], "exclude": ["esx-03*"], "read_timeout": 1})
+    check_sentence(sentence, "esx-01.example.com: no answer within 1 s .while configure time", "read_timeout")
+    hosts = fleet.control("/state")["hosts"]
+    assert hosts["esx-02.example.com"]["time"]["servers"] == ["192.0.2.88"]
