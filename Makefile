@@ -14,25 +14,25 @@ help: ## list the targets
 setup: ## the environments, once: about a minute
 	@tools/env.sh new old
 
-demo: ## a simulated fleet with wrong clocks, found, repaired and proved: 1 minute, 2 the first time
+demo: ## a simulated fleet with wrong clocks, found, repaired and proved: a minute or two
 	@tools/with_env.sh demo tools/demo.sh
 
 test: ## everything below down to build, on the oldest and the newest ansible-core: up to 12 minutes
 	@tools/run.sh $(STAGES)
 
-lint: ## ruff, mypy, yamllint, ansible-lint, licences, changelog, generated files: half a minute
+lint: ## ruff, mypy, yamllint, ansible-lint, licences, changelog, generated files: 20 seconds
 	@tools/run.sh $@
 
 sanity: ## ansible-test sanity: 15 seconds, 80 the first time
 	@tools/run.sh $@
 
-unit: ## unit and property tests, oldest and newest: 1 minute
+unit: ## unit and property tests, oldest and newest: half a minute
 	@tools/run.sh $@
 
-integration: ## the modules against the simulator, 300 fault schedules: minutes
+integration: ## the modules against the simulator, 300 fault schedules: 5 minutes
 	@tools/run.sh $@
 
-molecule: ## every scenario in extensions/molecule, two at a time: minutes
+molecule: ## every scenario in extensions/molecule, two at a time: 8 seconds a scenario
 	@tools/run.sh $@
 
 second-opinion: ## the client against govmomi's vcsim (Go from Debian): seconds, 1 minute the first time

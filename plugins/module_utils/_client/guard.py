@@ -14,6 +14,8 @@ from typing import Any
 from .._domain.errors import Interrupted
 
 GRACE = 10.0
+# How often the parents are looked at: for every write it would cost more than the write.
+_LOOK_SECONDS = 0.1
 _SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "zsh", "busybox", "sudo", "su", "doas"})
 
 
@@ -52,6 +54,7 @@ class Guard:
         self._ends = None if deadline is None else time.monotonic() + deadline
         self._deadline = deadline
         self._family = _ancestors()
+        self._next_look = 0.0
         self._reason = ""
         self._stopped_at = 0.0
         self._stopped = threading.Event()
@@ -73,10 +76,13 @@ class Guard:
     def reason(self) -> str:
         """Why the run has to stop; empty while it may go on."""
         if not self._stopped.is_set():
-            if self._ends is not None and time.monotonic() >= self._ends:
+            now = time.monotonic()
+            if self._ends is not None and now >= self._ends:
                 self.stop(f"the run's deadline of {self._deadline:g} s has passed")
-            elif _ancestors() != self._family:
-                self.stop("the process that started this task is gone")
+            elif now >= self._next_look:
+                self._next_look = now + _LOOK_SECONDS
+                if _ancestors() != self._family:
+                    self.stop("the process that started this task is gone")
         return self._reason
 
     def check(self) -> None:

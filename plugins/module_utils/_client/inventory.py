@@ -111,11 +111,11 @@ def choose(hosts: list[Target], selection: Selection) -> list[Target]:
         if wanted:
             chosen = _within(option, kind, wanted, chosen)
     if selection.hosts:
-        by_name = {name: _named("esxi_hostname", name, chosen) for name in selection.hosts}
-        chosen = [host for host in chosen if any(host in found for found in by_name.values())]
+        named = {host.ref for name in selection.hosts for host in _named("esxi_hostname", name, chosen)}
+        chosen = [host for host in chosen if host.ref in named]
     for name in selection.exclude:
-        gone = _named("exclude", name, hosts, must=False)
-        chosen = [host for host in chosen if host not in gone]
+        gone = {host.ref for host in _named("exclude", name, hosts, must=False)}
+        chosen = [host for host in chosen if host.ref not in gone]
     if not chosen:
         raise TargetUnknown("the selection holds no host", hint="Check cluster_name, datacenter, folder and exclude together.")
     return chosen

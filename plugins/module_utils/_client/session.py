@@ -30,6 +30,7 @@ _COOKIE = "vmware_soap_session"
 _PAUSES = (0.2, 0.6)
 # Every server since 6.0 takes it; only the first call, which asks for the server's own version, is made with it.
 _OLDEST_ACTION = "6.0"
+_SERVICE = Ref("ServiceInstance", "ServiceInstance")
 
 ResultT = TypeVar("ResultT")
 
@@ -60,13 +61,15 @@ class Session:
         self._store = Store(endpoint, guard)
         self._login_lock = threading.Lock()
         self._cookie = ""
+        self._anonymous = ""
+        self._kept = False
         self._alive = False
         self._wire = vmomi.Wire(vmomi.newest_version(_OLDEST_ACTION))
         self.content: Any = None
 
     def __enter__(self) -> Session:
         try:
-            self.content = self._call(Ref("ServiceInstance", "ServiceInstance"), "RetrieveServiceContent", {}, repeat=True)
+            self.content, self._anonymous = self._introduce(_SERVICE, "RetrieveServiceContent", {}, repeat=True)
             self._wire = vmomi.Wire(vmomi.newest_version(self.content.about.apiVersion))
             self._authenticate(stale="")
         except FleetcareError as problem:
@@ -77,7 +80,7 @@ class Session:
 
     def __exit__(self, *_exception: Any) -> None:
         try:
-            if self.endpoint.session != "keep":
+            if not self._kept:
                 self._log_out()
         finally:
             self._transport.close()
@@ -132,18 +135,16 @@ class Session:
         ).encode()
 
         def consume(reply: Reply) -> tuple[list[Any], str]:
-            objects: list[Any] = []
-            token = ""
-            for kind, item in vmomi.plain_objects(reply.chunks()):
-                if kind == "object":
-                    if "NotAuthenticated" in item[2].values():
-                        raise _SessionLost
-                    objects.append(item)
-                else:
-                    token = item
+            objects, token = vmomi.plain_objects(reply.chunks())
+            if any("NotAuthenticated" in missing.values() for _ref, _values, missing in objects):
+                raise _SessionLost
             return objects, token
 
         return self._send(body, consume, repeat=True)
+
+    def knows(self, type_name: str, path: str) -> bool:
+        """Whether a property path exists in the API version that is spoken."""
+        return self._wire.knows(type_name, path)
 
     def managed(self, ref: Ref) -> Any:
         return self._wire.managed(ref)
@@ -156,15 +157,25 @@ class Session:
         body = self._wire.request(ref, info, arguments)
         return self._send(body, lambda reply: self._wire.result(reply.body(), info.result), repeat=repeat)
 
-    def _send(self, body: bytes, consume: Callable[[Reply], ResultT], *, repeat: bool) -> ResultT:
+    def _introduce(self, ref: Ref, operation: str, arguments: dict[str, Any], *, repeat: bool) -> tuple[Any, str]:
+        """A call made before there is a session: its result, and the cookie that came with it."""
+        info = vmomi.method(ref.type, operation)
+
+        def consume(reply: Reply) -> tuple[Any, str]:
+            return self._wire.result(reply.body(), info.result), _cookie_of(reply) or self._anonymous
+
+        return self._send(self._wire.request(ref, info, arguments), consume, repeat=repeat, cookie=self._anonymous)
+
+    def _send(self, body: bytes, consume: Callable[[Reply], ResultT], *, repeat: bool, cookie: str | None = None) -> ResultT:
+        """Post, and repeat what may be repeated. ``cookie``: another one than the session's, for calls without one."""
+        in_session = cookie is None
         pauses = iter(_PAUSES)
         logged_in_again = False
         while True:
-            cookie = self._cookie
+            cookie = self._cookie if in_session else cookie
             try:
-                with self._transport.post(body, self._headers(cookie)) as reply:
+                with self._transport.post(body, self._headers(cookie or "")) as reply:
                     self._alive = True
-                    self._take_cookie(reply)
                     if reply.status == 200:
                         return consume(reply)
                     fault = self._fault(reply)
@@ -183,9 +194,9 @@ class Session:
                 raise EndpointUnreachable(
                     f"what it answers is no SOAP: {problem}", hint="Check that hostname and port belong to vSphere."
                 ) from problem
-            if lost and cookie and not logged_in_again:
+            if lost and in_session and not logged_in_again:
                 logged_in_again = True
-                self._authenticate(stale=cookie)
+                self._authenticate(stale=cookie or "")
                 continue
             raise error_from(fault)
 
@@ -213,42 +224,30 @@ class Session:
             headers["Cookie"] = f"{_COOKIE}={cookie}"
         return headers
 
-    def _take_cookie(self, reply: Reply) -> None:
-        for header in reply.headers.get_all("Set-Cookie") or ():
-            morsel = http.cookies.SimpleCookie(header).get(_COOKIE)
-            if morsel is not None:
-                self._cookie = morsel.coded_value
-
     def _authenticate(self, stale: str) -> None:
         """Take the kept session or log in; ``stale`` is a cookie that the server no longer knows."""
         with self._login_lock:
-            if self._cookie and self._cookie != stale and stale:
+            if self._cookie and self._cookie != stale:
                 return
             with self._store.locked():
                 kept = self._store.cookie() if self.endpoint.session != "single" else ""
                 if kept and kept != stale:
                     self._cookie = kept
+                    self._kept = self.endpoint.session == "keep"
                     return
                 self._store.check_not_refused()
-                self._cookie = ""
                 try:
-                    self._log_in()
+                    self._cookie = self._log_in()
                 except LoginRefused:
-                    self._cookie = ""
                     self._store.refuse()
                     raise
-                if self.endpoint.session == "keep":
-                    self._store.keep(self._cookie)
+                self._kept = self.endpoint.session == "keep" and self._store.keep(self._cookie)
 
-    def _log_in(self) -> None:
+    def _log_in(self) -> str:
         manager = Ref("SessionManager", self.content.sessionManager._moId)
+        arguments = {"userName": self.endpoint.username, "password": self.endpoint.password}
         try:
-            self._call(
-                manager,
-                "Login",
-                {"userName": self.endpoint.username, "password": self.endpoint.password},
-                repeat=False,
-            )
+            return self._introduce(manager, "Login", arguments, repeat=False)[1]
         except FleetcareError as problem:
             problem.at(doing=f"logging in as {self.endpoint.username}")
             raise
@@ -264,3 +263,11 @@ class Session:
         except FleetcareError:
             pass  # The server is gone or the session is: either way there is nothing left to end.
         self._cookie = ""
+
+
+def _cookie_of(reply: Reply) -> str:
+    for header in reply.headers.get_all("Set-Cookie") or ():
+        morsel = http.cookies.SimpleCookie(header).get(_COOKIE)
+        if morsel is not None:
+            return morsel.coded_value
+    return ""

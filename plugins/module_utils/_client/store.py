@@ -57,8 +57,10 @@ class Store:
     def cookie(self) -> str:
         return self._read(".session").get("cookie", "")
 
-    def keep(self, cookie: str) -> None:
+    def keep(self, cookie: str) -> bool:
+        """Whether the next task will find it."""
         self._write(".session", {"cookie": cookie})
+        return self.cookie() == cookie
 
     def forget(self) -> None:
         if self._base:

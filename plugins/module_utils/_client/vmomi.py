@@ -8,7 +8,7 @@ import datetime
 import functools
 import re
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
@@ -22,6 +22,7 @@ except ImportError:
 
 NAMESPACE = "urn:vim25"
 _XSI_TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
+_BRACKETS = re.compile(r"\[[^\]]*\]")
 _FRACTION = re.compile(r"\.(\d+)")
 
 
@@ -69,6 +70,19 @@ class Wire:
         receiver = VmomiSupport.GetWsdlType(NAMESPACE, ref.type)(ref.id, self._stub)
         return self._stub.SerializeRequest(receiver, info, [arguments.get(param.name) for param in info.params])
 
+    def knows(self, type_name: str, path: str) -> bool:
+        """Whether a property path exists in this API version. A server older than a path refuses the whole call."""
+        kind = VmomiSupport.GetWsdlType(NAMESPACE, type_name)
+        for name in _BRACKETS.sub("", path).split("."):
+            try:
+                info = kind._GetPropertyInfo(name)
+            except AttributeError:
+                return True
+            if not VmomiSupport.IsChildVersion(self.version, info.version):
+                return False
+            kind = info.type.Item if issubclass(info.type, list) else info.type
+        return True
+
     def result(self, body: bytes, result_type: Any) -> Any:
         """The typed result, or the fault as an exception object. Raises ExpatError when it is no SOAP."""
         return SoapAdapter.SoapResponseDeserializer(self._stub).Deserialize(body, result_type)
@@ -92,24 +106,23 @@ if SoapAdapter is not None:
             raise TypeError(f"{info.name}: read it in bulk")
 
 
-def plain_objects(chunks: Iterator[bytes]) -> Iterator[tuple[str, Any]]:
-    """Walk a RetrievePropertiesEx reply as it arrives.
+def plain_objects(chunks: Iterable[bytes]) -> tuple[list[tuple[Ref, dict[str, Any], dict[str, str]]], str]:
+    """One page of a RetrievePropertiesEx reply, parsed as it arrives.
 
-    Yields ``("object", (Ref, {path: value}, {path: fault name}))`` an object, and ``("token", text)`` where more
-    pages wait. Only one object is held in memory at a time: pyVmomi's own reader needs 639 MB where this needs
-    the page.
+    Returns (reference, value by path, fault name by path) an object, and the token of the next page or "". Memory is
+    that of a page: where this needs 20 MB for 1,000 hosts, pyVmomi's own reader needs 639 MB.
     """
-    parser: Any = ElementTree.XMLPullParser(("end",))
+    parser = ElementTree.XMLParser()
     for chunk in chunks:
         parser.feed(chunk)
-        for _event, element in parser.read_events():
-            name = _local(element.tag)
-            if name == "objects":
-                yield "object", _plain_object(element)
-                element.clear()
-            elif name == "token":
-                yield "token", element.text or ""
-    parser.close()
+    objects = []
+    token = ""
+    for element in parser.close().iterfind("./{*}Body/*/{*}returnval/*"):
+        if _local(element.tag) == "objects":
+            objects.append(_plain_object(element))
+        elif _local(element.tag) == "token":
+            token = element.text or ""
+    return objects, token
 
 
 def _plain_object(element: ElementTree.Element) -> tuple[Ref, dict[str, Any], dict[str, str]]:
@@ -134,6 +147,7 @@ def _fault_name(element: ElementTree.Element) -> str:
     return "unknown"
 
 
+@functools.cache
 def _local(tag: str) -> str:
     return tag.rpartition("}")[2].rpartition(":")[2]
 
@@ -180,24 +194,33 @@ def _typed_reader(known: type) -> Callable[[ElementTree.Element], Any]:
 
 def _structure(known: type) -> Callable[[ElementTree.Element], Any]:
     """Reads a data object into a dict; what is unset is left out, a list stays a list even with one item."""
-    members: dict[str, tuple[bool, Any]] = {}
-    for info in known._GetPropertyList():  # type: ignore[attr-defined]
-        is_list = issubclass(info.type, list)
-        members[info.name] = (is_list, info.type.Item if is_list else info.type)
+    # Name -> is it a list, how is an item read. Readers are made when first met: types may contain themselves.
+    types = {info.name: info.type for info in known._GetPropertyList()}  # type: ignore[attr-defined]
+    members: dict[str, tuple[bool, Callable[[ElementTree.Element], Any]]] = {}
+    own_name = VmomiSupport.GetWsdlName(known)
+
+    def member(tag: str) -> tuple[bool, Callable[[ElementTree.Element], Any]]:
+        kind = types.get(_local(tag))
+        if kind is None:
+            members[tag] = False, _unknown
+        elif issubclass(kind, list):
+            members[tag] = True, _typed_reader(kind.Item)
+        else:
+            members[tag] = False, _typed_reader(kind)
+        return members[tag]
 
     def read(element: ElementTree.Element) -> dict[str, Any]:
         actual = element.get(_XSI_TYPE)
-        if actual and _local(actual) != VmomiSupport.GetWsdlName(known):
+        if actual and _local(actual) != own_name:
             return {**_reader(_local(actual))(element), "_type": _local(actual)}
         result: dict[str, Any] = {}
         for child in element:
-            name = _local(child.tag)
-            is_list, item = members.get(name, (False, None))
-            value = _unknown(child) if item is None else _typed_reader(item)(child)
+            tag = child.tag
+            is_list, item = members.get(tag) or member(tag)
             if is_list:
-                result.setdefault(name, []).append(value)
+                result.setdefault(_local(tag), []).append(item(child))
             else:
-                result[name] = value
+                result[_local(tag)] = item(child)
         return result
 
     return read

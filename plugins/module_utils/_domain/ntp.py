@@ -8,9 +8,9 @@ Offsets are seconds that a clock is ahead of this control node's; a bound is hal
 from __future__ import annotations
 
 import datetime
+import functools
 import ipaddress
 import re
-import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -320,6 +320,7 @@ def _entries(servers: Iterable[str]) -> tuple[str, ...]:
     return tuple(entries.values())
 
 
+@functools.lru_cache(maxsize=4096)
 def _is_address(name: str) -> bool:
     try:
         ipaddress.ip_address(name)
@@ -353,6 +354,7 @@ def _ptp(given: Mapping[str, Any]) -> Ptp:
     return Ptp(domain, tuple(sorted(ports, key=lambda port: port.index)))
 
 
+@functools.lru_cache(maxsize=4096)
 def address_of(entry: str) -> str:
     """What identifies a server: its first word, without case or spelling of the address.
 
@@ -364,9 +366,8 @@ def address_of(entry: str) -> str:
 
 def wanted_servers(current: tuple[str, ...], wanted: Wanted) -> tuple[str, ...]:
     """The list to write; entries that stay keep the options that the host has for them."""
-    assert wanted.servers is not None
     have = {address_of(entry): entry for entry in current}
-    want = {address_of(entry): entry for entry in wanted.servers}
+    want = {address_of(entry): entry for entry in wanted.servers or ()}
     if wanted.servers_state == "absent":
         return tuple(entry for key, entry in have.items() if key not in want)
     merged = {key: have[key] if key in have and " " not in entry else entry for key, entry in want.items()}
@@ -396,9 +397,8 @@ class ConfigureTime(_Write):
     def applied_to(self, state: State) -> State:
         changed = {key: value for key in ("servers", "protocol", "enabled", "ptp", "fallback") if (value := getattr(self, key)) is not None}
         state = replace(state, **changed, settling=True)
-        runs = self.enabled if self.enabled is not None else state.enabled
-        if state.service and (self.enabled is not None or self.protocol):
-            state = _service(state, bool(runs) and state.protocol != "ptp")
+        if state.service and self.enabled is not None and state.protocol != "ptp":
+            state = _service(state, self.enabled)
         return state
 
 
@@ -419,8 +419,8 @@ class SetNtpdPolicy(_Write):
     policy: str
 
     def applied_to(self, state: State) -> State:
-        assert state.service
-        return replace(state, service=replace(state.service, policy=self.policy))
+        running = bool(state.service and state.service.running)
+        return replace(state, service=Service(running, self.policy))
 
 
 @dataclass(frozen=True)
@@ -428,8 +428,8 @@ class OpenNtpClient(_Write):
     """EnableRuleset; it also starts a service whose policy is automatic."""
 
     def applied_to(self, state: State) -> State:
-        assert state.ruleset
-        state = replace(state, ruleset=replace(state.ruleset, enabled=True))
+        if state.ruleset:
+            state = replace(state, ruleset=replace(state.ruleset, enabled=True))
         automatic = state.service and state.service.policy == "automatic"
         return _service(state, True) if automatic else state
 
@@ -449,8 +449,8 @@ class StepClock(_Write):
 
 
 def _service(state: State, running: bool) -> State:
-    assert state.service
-    state = replace(state, service=replace(state.service, running=running), settling=True)
+    policy = state.service.policy if state.service else "off"
+    state = replace(state, service=Service(running, policy), settling=True)
     if state.ruleset and state.ruleset.controllable is False:
         state = replace(state, ruleset=replace(state.ruleset, enabled=running))
     return state
@@ -479,7 +479,9 @@ def survey(states: Iterable[State], common: Mapping[str, Any], wanted: Wanted) -
 
 
 def _middle(clocks: list[Clock]) -> Clock:
-    return Clock(statistics.median(clock.offset for clock in clocks), max(clock.bound for clock in clocks))
+    offsets = sorted(clock.offset for clock in clocks)
+    low, high = offsets[(len(offsets) - 1) // 2], offsets[len(offsets) // 2]
+    return Clock((low + high) / 2, max(clock.bound for clock in clocks))
 
 
 def _doubt(code: str, whose: str, reference: Clock, others: list[Clock], limit: float) -> Finding | None:
@@ -502,7 +504,7 @@ def plan(state: State, wanted: Wanted, seen: Survey) -> Plan:
     refusals = _refusals(state, wanted)
     return Plan(
         observed=state,
-        changes=() if any(finding.code == "ntpd_missing" for finding in refusals) else tuple(_changes(state, wanted, seen)),
+        changes=tuple(_changes(state, wanted, seen, {finding.code for finding in refusals})),
         findings=(*refusals, *_diagnose(state, wanted, seen)),
     )
 
@@ -525,8 +527,9 @@ def _refusals(state: State, wanted: Wanted) -> list[Finding]:
     return found
 
 
-def _changes(state: State, wanted: Wanted, seen: Survey) -> list[Change]:
-    refused = {finding.code for finding in _refusals(state, wanted)}
+def _changes(state: State, wanted: Wanted, seen: Survey, refused: set[str]) -> list[Change]:
+    if state.service is None:
+        return []
     config: dict[str, Any] = {}
     if wanted.servers is not None and "ntp_last_server" not in refused:
         servers = wanted_servers(state.servers, wanted)
@@ -542,9 +545,6 @@ def _changes(state: State, wanted: Wanted, seen: Survey) -> list[Change]:
         if wanted.running is not None and wanted.running != state.enabled:
             config["enabled"] = wanted.running
     step = _step(state, wanted, seen)
-    service = state.service
-    assert service
-
     changes: list[Change] = []
     now = state
 
@@ -555,7 +555,7 @@ def _changes(state: State, wanted: Wanted, seen: Survey) -> list[Change]:
 
     # ntpd takes a stepped clock, and before 7.0.3 a new list of servers, only when it starts. Stopped first, it is
     # seen to be stopped should the run break off in the middle; restarted after, nobody would notice.
-    if service.running and (step or ("servers" in config and not state.time_config)):
+    if state.service.running and (step or ("servers" in config and not state.time_config)):
         then(StopNtpd())
     if step:
         then(step)
@@ -716,11 +716,11 @@ def patience(wanted: Wanted) -> float:
 
 def settings(state: State) -> dict[str, Any]:
     """What a diff shows of a host: what this feature can change, nothing that moves by itself."""
-    shown: dict[str, Any] = {
-        "ntp_servers": list(state.servers),
-        "service": plain(state.service),
-        "ntp_client_open": state.ruleset.enabled if state.ruleset else None,
-    }
+    shown: dict[str, Any] = {"ntp_servers": list(state.servers), "service_policy": state.service.policy if state.service else None}
+    if state.protocol != "ptp":
+        # Under PTP the host decides by itself whether ntpd runs, as its fallback.
+        shown["service_running"] = state.service.running if state.service else None
+        shown["ntp_client_open"] = state.ruleset.enabled if state.ruleset else None
     if state.time_config:
         shown.update(protocol=state.protocol, enabled=state.enabled, ntp_fallback=state.fallback, ptp=plain(state.ptp))
     if state.stepped:
@@ -728,9 +728,16 @@ def settings(state: State) -> dict[str, Any]:
     return shown
 
 
-def report(state: State, wanted: Wanted, seen: Survey) -> dict[str, Any]:
+def report(state: State, wanted: Wanted, seen: Survey, *, full: bool) -> dict[str, Any]:
     """What a result says of a host beside its findings."""
     skew = seen.skew(state)
+    measured = skew and {
+        "offset": round(skew.offset, 6),
+        "bound": round(skew.bound, 6),
+        "aligned": None if wanted.max_skew is None else skew.within(wanted.max_skew),
+    }
+    if not full:
+        return {"skew": measured}
     return {
         **settings(state),
         "version": state.version,
@@ -738,13 +745,6 @@ def report(state: State, wanted: Wanted, seen: Survey) -> dict[str, Any]:
         "last_sync": plain(state.last_sync),
         "remote_server": state.remote_server,
         "in_fallback": state.in_fallback,
-        "skew": None
-        if skew is None
-        else {
-            "offset": round(skew.offset, 6),
-            "bound": round(skew.bound, 6),
-            "reference": wanted.reference,
-            "aligned": skew.within(wanted.max_skew) if wanted.max_skew is not None else None,
-        },
+        "skew": measured,
         "test": None if state.working is None else {"working": state.working, "report": list(state.test_report)},
     }

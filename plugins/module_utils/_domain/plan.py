@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Protocol, TypeVar
 
 LEVELS = ("error", "warning", "note")
@@ -37,7 +37,8 @@ class Finding:
     hint: str
 
     def describe(self, status: str) -> dict[str, str]:
-        return {**asdict(self), "status": status}
+        """Without the hint, which is the same for every target and is told once a run."""
+        return {"level": self.level, "code": self.code, "text": self.text, "status": status}
 
 
 @dataclass(frozen=True)

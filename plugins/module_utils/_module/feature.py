@@ -38,8 +38,11 @@ class Domain(Protocol):
     def settings(self, state: Any) -> dict[str, Any]:
         """What a diff shows: what this feature can change, nothing that moves by itself."""
 
-    def report(self, state: Any, wanted: Any, seen: Any) -> dict[str, Any]:
-        """What a result says of a target."""
+    def report(self, state: Any, wanted: Any, seen: Any, *, full: bool) -> dict[str, Any]:
+        """What a result says of a target beside changes and findings; all that is known only where ``full``.
+
+        A result of a thousand targets costs Ansible more than the work itself if each repeats what was asked for.
+        """
 
 
 class Translation(Protocol):

@@ -49,6 +49,7 @@ def result_of(outcome: Outcome, *, with_diff: bool) -> dict[str, Any]:
         "summary": dict(sorted(Counter(entry["status"] for entry in hosts.values()).items())),
         "endpoint": outcome.endpoint,
         "hosts": hosts,
+        "hints": _hints(outcome),
     }
     if with_diff and outcome.feature.writes:
         result["diff"] = _diff(outcome, hosts)
@@ -61,17 +62,20 @@ def _entry(entry: Entry, outcome: Outcome) -> dict[str, Any]:
     changes = entry.planned if outcome.check else entry.done
     undone = [] if outcome.check else [change for change in entry.planned if change not in entry.done]
     shown = entry.plan if outcome.check else entry.final or entry.plan
-    return {
+    result = {
         "status": _status(entry, changed, outcome),
         "changed": changed and outcome.feature.writes,
         "moid": entry.target.ref.id,
-        "path": entry.target.path,
         "changes": [change.describe() for change in changes] if outcome.feature.writes else [],
-        "not_done": [change.describe() for change in undone] if outcome.feature.writes else [],
         "findings": findings_of(entry, outcome.check),
         "failure": entry.failure.as_failure() if entry.failure else None,
-        **(domain.report(shown.observed, outcome.wanted, outcome.seen) if shown else {}),
     }
+    if undone and outcome.feature.writes:
+        result["not_done"] = [change.describe() for change in undone]
+    if shown:
+        facts = domain.report(shown.observed, outcome.wanted, outcome.seen, full=not outcome.feature.writes)
+        result.update({name: value for name, value in facts.items() if value is not None})
+    return result
 
 
 def _has_changed(entry: Entry, outcome: Outcome) -> bool:
@@ -94,6 +98,12 @@ def _status(entry: Entry, changed: bool, outcome: Outcome) -> str:
     if changed:
         return "would_change" if outcome.check else "changed"
     return "compliant"
+
+
+def _hints(outcome: Outcome) -> dict[str, str]:
+    """The next step for each code that was found, once: a thousand hosts have the same few troubles."""
+    plans = [plan for entry in outcome.entries.values() for plan in (entry.plan, entry.final) if plan]
+    return {finding.code: finding.hint for plan in plans for finding in plan.findings}
 
 
 def _diff(outcome: Outcome, hosts: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,93 @@
+# SPDX-FileCopyrightText: fleetcare.esxi contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a run may cost. Calls and bytes do not vary; CPU and memory are those of a real task above a bare ping."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import statistics
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.bench.measure import Cost, Server, ansible_environment, cost_of, module_command, served
+from tests.integration.driver import run
+from tests.simulator import Simulator
+
+CLOCK = ("QueryDateTime", "CurrentTime")
+KEPT = {"esxi_hostname": ["*"], "ntp_servers": ["ntp1.example.com", "ntp2.example.com"]}
+NEW = {"esxi_hostname": ["*"], "ntp_servers": ["192.0.2.77"]}
+
+
+def calls(sim: Simulator) -> int:
+    return sum(count for method, count in sim.summary()["by_method"].items() if method not in CLOCK)
+
+
+@pytest.mark.parametrize("hosts", [10, 1000])
+def test_calls_and_bytes(simulator: Callable[..., Simulator], hosts: int) -> None:
+    sim = simulator("fleet", hosts=hosts)
+    run(sim, "esxi_ntp_align", check=True, **KEPT, max_skew=1.0, fail_on="none")
+    summary = sim.summary()
+    assert (summary["logins"], summary["logouts"], summary["writes"]) == (1, 1, 0)
+    assert calls(sim) <= 10, summary["by_method"]
+    assert summary["by_method"]["QueryDateTime"] <= 3 * hosts
+    sim.clear_journal()
+
+    run(sim, "esxi_ntp_align", check=True, **KEPT)
+    summary = sim.summary()
+    assert summary["calls"] <= 10, summary["by_method"]
+    if hosts >= 1000:
+        assert (summary["bytes_in"] + summary["bytes_out"]) / hosts <= 1500, summary
+    sim.clear_journal()
+
+    result = run(sim, "esxi_ntp_align", **NEW)
+    summary = sim.summary()
+    settings = sum(len(host["changes"]) for host in result["hosts"].values())
+    assert settings >= hosts
+    assert summary["writes"] == settings
+    assert calls(sim) <= 10 + 10 + settings, summary["by_method"]
+    assert summary["logins"] == 1
+    sim.clear_journal()
+
+    again = run(sim, "esxi_ntp_align", **NEW)
+    assert not again["changed"]
+    assert sim.summary()["writes"] == 0
+
+
+@pytest.fixture(scope="module")
+def thousand() -> Iterator[Server]:
+    with served("fleet", hosts=1000) as server:
+        yield server
+
+
+def task_cost(folder: pathlib.Path, server: Server, options: dict[str, Any], *flags: str) -> Cost:
+    cost = cost_of(
+        module_command("fleetcare.esxi.esxi_ntp_align", {**options, "session": "single"}, *flags),
+        ansible_environment(folder, server),
+        folder,
+    )
+    assert cost.code == 0, cost.output[:2000]
+    return cost
+
+
+def test_cpu_and_memory_at_a_thousand_hosts(thousand: Server, tmp_path: pathlib.Path) -> None:
+    ping = statistics.median(
+        cost_of(["ansible", "localhost", "-m", "ansible.builtin.ping"], ansible_environment(tmp_path), tmp_path).cpu for _turn in range(3)
+    )
+    checks, changes = [], []
+    for _turn in range(3):
+        thousand.control("/reset", {})
+        checks.append(task_cost(tmp_path, thousand, KEPT, "--check"))
+        changes.append(task_cost(tmp_path, thousand, NEW))
+    figures = {
+        "ping": ping,
+        "check": min(cost.cpu for cost in checks) - ping,
+        "change": min(cost.cpu for cost in changes) - ping,
+        "memory": max(cost.memory for cost in [*checks, *changes]),
+    }
+    print(json.dumps(figures))
+    assert figures["check"] <= 0.5, figures
+    assert figures["change"] <= 1.0, figures
+    assert figures["memory"] <= 128, figures

@@ -1,0 +1,105 @@
+# SPDX-FileCopyrightText: fleetcare.esxi contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Puts the inventory of a scenario together: vCenter's tree of datacenters, or the fixed ids of a stand-alone host."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pyVmomi import vim
+
+from .host_system import HostSystem
+from .inventory import ClusterComputeResource, ComputeResource, Datacenter, Datastore, Entity, Folder, Network, ResourcePool
+from .virtual_machine import VirtualMachine
+
+if TYPE_CHECKING:
+    from ..host import Host
+    from ..world import World
+
+_HOLDS: dict[str, tuple[str, tuple[Any, ...]]] = {
+    "vm": ("group-v", (vim.Folder, vim.VirtualMachine)),
+    "host": ("group-h", (vim.Folder, vim.ComputeResource)),
+    "datastore": ("group-s", (vim.Folder, vim.Datastore)),
+    "network": ("group-n", (vim.Folder, vim.Network)),
+}
+# facts.md 6.2, after govmomi's capture of a 6.5 host.
+_ESXI_FOLDERS = {"vm": "ha-folder-vm", "host": "ha-folder-host", "datastore": "ha-folder-datastore", "network": "ha-folder-network"}
+
+
+class Builder:
+    """Ids are counted in scenario order, so the same scenario gives the same ids every time."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.esxi = world.kind == "esxi"
+        self._datacenters: dict[str, Datacenter] = {}
+        self._folders: dict[tuple[str, str], Folder] = {}
+        self._clusters: dict[tuple[str, str], ClusterComputeResource] = {}
+        self._machines = 0
+
+    def roots(self) -> None:
+        moid, name = ("ha-folder-root", "ha-folder-root") if self.esxi else (self.world.next_id("group-d"), "Datacenters")
+        self.world.root = self.world.add(Folder(self.world, moid, name, None, (vim.Folder, vim.Datacenter)))
+
+    def datacenter(self, name: str) -> Datacenter:
+        found = self._datacenters.get(name)
+        if found is None:
+            moid = "ha-datacenter" if self.esxi else self.world.next_id("datacenter-")
+            found = self.world.add(Datacenter(self.world, moid, name, self.world.root))
+            for role, (prefix, holds) in _HOLDS.items():
+                folder_id = _ESXI_FOLDERS[role] if self.esxi else self.world.next_id(prefix)
+                found.folders[role] = self.world.add(Folder(self.world, folder_id, role, found, holds))
+            store = Datastore(self.world, self.world.next_id("datastore-"), f"datastore-{name}", found.folders["datastore"])
+            store.datacenter = found
+            found.stores.append(self.world.add(store))
+            network_id = "HaNetwork-VM Network" if self.esxi else self.world.next_id("network-")
+            found.nets.append(self.world.add(Network(self.world, network_id, "VM Network", found.folders["network"])))
+            self._datacenters[name] = found
+        return found
+
+    def folder(self, datacenter: Datacenter, path: str) -> Folder:
+        """A (nested) host folder, "rack-1/upper"."""
+        above = datacenter.folders["host"]
+        if not path:
+            return above
+        for depth, part in enumerate(path.strip("/").split("/")):
+            key = (datacenter.title, "/".join(path.strip("/").split("/")[: depth + 1]))
+            if key not in self._folders:
+                made = Folder(self.world, self.world.next_id("group-h"), part, above, _HOLDS["host"][1])
+                self._folders[key] = self.world.add(made)
+            above = self._folders[key]
+        return above
+
+    def _compute(self, kind: Any, moid: str, name: str, above: Entity, datacenter: Datacenter) -> Any:
+        made = self.world.add(kind(self.world, moid, name, above))
+        made.datacenter = datacenter
+        pool_id = "ha-root-pool" if self.esxi else self.world.next_id("resgroup-")
+        made.pool = self.world.add(ResourcePool(self.world, pool_id, "Resources", made))
+        made.children.remove(made.pool)
+        return made
+
+    def host(self, row: dict[str, Any], state: Host) -> None:
+        datacenter = self.datacenter("ha-datacenter" if self.esxi else row.get("datacenter", "DC1"))
+        above = self.folder(datacenter, "" if self.esxi else row.get("folder") or "")
+        cluster = None if self.esxi else row.get("cluster", "Cluster1")
+        if cluster is None:
+            moid = "ha-compute-res" if self.esxi else self.world.next_id("domain-s")
+            parent = self._compute(ComputeResource, moid, state.name, above, datacenter)
+        else:
+            key = (datacenter.title, cluster)
+            if key not in self._clusters:
+                self._clusters[key] = self._compute(ClusterComputeResource, self.world.next_id("domain-c"), cluster, above, datacenter)
+            parent = self._clusters[key]
+        moid = "ha-host" if self.esxi else self.world.next_id("host-")
+        made = self.world.add(HostSystem(self.world, moid, state, parent, datacenter))
+        self.world.hosts.append(made)
+        for store in datacenter.stores:
+            store.mounts.append(made)
+        for network in datacenter.nets:
+            network.attached.append(made)
+        for _index in range(row.get("vms", 0)):
+            self._machines += 1
+            machine_id = str(self._machines) if self.esxi else self.world.next_id("vm-")
+            machine = VirtualMachine(self.world, machine_id, f"vm-{self._machines:04d}", datacenter.folders["vm"], made, parent.pool)
+            made.machines.append(self.world.add(machine))
+            parent.pool.machines.append(machine)

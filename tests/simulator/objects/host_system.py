@@ -1,0 +1,496 @@
+# SPDX-FileCopyrightText: fleetcare.esxi contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""HostSystem: what a host says about itself. Values come from the profile (a capture) and from the host's own state.
+
+Each part of `config` has its own getter, so that reading config.dateTimeInfo of 1,000 hosts does not build 1,000 whole configs.
+"""
+
+from __future__ import annotations
+
+import datetime
+from typing import TYPE_CHECKING, Any
+
+from pyVmomi import vim
+
+from ..errors import SoapFault
+from ..host import Host
+from ..plain import data
+from ..registry import Call, Managed, operation, prop
+from ..versions import Api, older
+from ..xmlwrite import frozen
+from . import date_time_system, firewall_system, network_system, option_manager, service_system
+from .inventory import ComputeResource, Datacenter, Entity, array
+
+if TYPE_CHECKING:
+    from ..world import World
+
+# HostConfigManager: member -> (moid prefix under vCenter, moid on a stand-alone host). vCenter's from the 8.0.3 capture (facts.md 6.2),
+# ESXi's from govmomi's capture of 6.5 where it has them.
+MANAGERS: dict[str, tuple[str, str]] = {
+    "accountManager": ("accountManager", "ha-localacctmgr"),
+    "advancedOption": ("EsxHostAdvSettings", "ha-adv-options"),
+    "authenticationManager": ("authenticationManager", "ha-auth-manager"),
+    "autoStartManager": ("autoStartManager", "ha-autostart-mgr"),
+    "bootDeviceSystem": ("bootDeviceSystem", "ha-boot-device-system"),
+    "cacheConfigurationManager": ("cacheConfigManager", "ha-cache-configuration-manager"),
+    "certificateManager": ("ha-certificate-manager", "ha-certificate-manager"),
+    "cpuScheduler": ("cpuScheduler", "cpuSchedulerSystem"),
+    "cryptoManager": ("CryptoManagerHost", "ha-crypto-manager"),
+    "datastoreSystem": ("datastoreSystem", "ha-datastoresystem"),
+    "dateTimeSystem": ("dateTimeSystem", "dateTimeSystem"),
+    "diagnosticSystem": ("diagnosticSystem", "diagnosticsystem"),
+    "esxAgentHostManager": ("esxAgentHostManager", "ha-esx-agent-host-manager"),
+    "firewallSystem": ("firewallSystem", "firewallSystem"),
+    "firmwareSystem": ("firmwareSystem", "ha-firmwareSystem"),
+    "graphicsManager": ("graphicsManager", "ha-graphics-manager"),
+    "healthStatusSystem": ("healthStatusSystem", "healthStatusSystem"),
+    "hostAccessManager": ("hostAccessManager", "ha-host-access-manager"),
+    "imageConfigManager": ("imageConfigManager", "ha-image-config-manager"),
+    "iscsiManager": ("iscsiManager", "iscsiManager"),
+    "kernelModuleSystem": ("kernelModuleSystem", "kernelModuleSystem"),
+    "memoryManager": ("memorySystem", "memoryManagerSystem"),
+    "messageBusProxy": ("messageBusProxy", "messageBusProxy"),
+    "networkSystem": ("networkSystem", "networkSystem"),
+    "nvdimmSystem": ("ha-nvdimm-system", "ha-nvdimm-system"),
+    "patchManager": ("patchManager", "ha-host-patch-manager"),
+    "pciPassthruSystem": ("pciPassthruSystem", "ha-pcipassthrusystem"),
+    "powerSystem": ("powerSystem", "ha-power-system"),
+    "serviceSystem": ("serviceSystem", "serviceSystem"),
+    "snmpSystem": ("snmpSystem", "ha-snmp-agent"),
+    "storageSystem": ("storageSystem", "storageSystem"),
+    "userDirectory": ("userDirectory", "ha-user-directory"),
+    "vFlashManager": ("vFlashManager", "ha-vflash-manager"),
+    "virtualNicManager": ("virtualNicManager", "ha-vnic-mgr"),
+    "vmotionSystem": ("vmotionSystem", "ha-vmotion-system"),
+    "vsanInternalSystem": ("ha-vsan-internal-system", "ha-vsan-internal-system"),
+    "vsanSystem": ("vsanSystem", "ha-vsan-system"),
+}
+# The managers that are more than a reference. A new feature adds its line here and its file beside this one.
+FAMILIES: dict[str, Any] = {
+    "advancedOption": option_manager.OptionManager,
+    "dateTimeSystem": date_time_system.HostDateTimeSystem,
+    "firewallSystem": firewall_system.HostFirewallSystem,
+    "networkSystem": network_system.HostNetworkSystem,
+    "serviceSystem": service_system.HostServiceSystem,
+    "virtualNicManager": network_system.HostVirtualNicManager,
+}
+_BY_PREFIX = {prefix: member for member, (prefix, _fixed) in MANAGERS.items()}
+
+
+class HostSystem(Entity):
+    TYPE = vim.HostSystem
+
+    def __init__(self, world: World, moid: str, state: Host, parent: ComputeResource, datacenter: Datacenter) -> None:
+        super().__init__(world, moid, state.name, parent)
+        self.state = state
+        self.datacenter = datacenter
+        self.machines: list[Any] = []
+
+    @property
+    def host(self) -> HostSystem:
+        return self
+
+    def api_of(self, asked: Api) -> Api:
+        """A 7.0.0 host under a vCenter 8.0.3 has no `enabled`, whatever the client speaks."""
+        return older(asked, self.state.profile.api)
+
+    def option(self, name: str) -> Any:
+        return self.state.options.get(name)
+
+    def manager_id(self, member: str) -> str:
+        prefix, fixed = MANAGERS[member]
+        return fixed if self.moid == "ha-host" else f"{prefix}-{self.moid.rpartition('-')[2]}"
+
+    def make_manager(self, moid: str) -> Managed | None:
+        """The manager object behind "dateTimeSystem-14", made at its first use."""
+        member = _BY_PREFIX.get(moid.rpartition("-")[0])
+        return self._made(member, moid) if member else None
+
+    def make_fixed_managers(self) -> None:
+        """On a stand-alone host the ids carry no number, so they are made at once."""
+        for member in FAMILIES:
+            self._made(member, MANAGERS[member][1])
+
+    def _made(self, member: str, moid: str) -> Managed | None:
+        family = FAMILIES.get(member)
+        return self.world.add(family(self, moid)) if family else None
+
+    def cached(self, key: str, stamp: Any, make: Any) -> Any:
+        """A derived value, made anew when its stamp differs from last time."""
+        found = self.state.views.get(key)
+        if found is None or found[0] != stamp:
+            found = (stamp, make())
+            self.state.views[key] = found
+        return found[1]
+
+    # ---- config ---------------------------------------------------------------------------------------------------------------
+    @property
+    def _config_readable(self) -> bool:
+        # vCenter keeps what it last knew of a host that went away; whether it does so for one that was never there is an option.
+        return self.state.connection == "connected" or self.option("config_when_disconnected") != "unset"
+
+    @prop
+    def config(self) -> Any:
+        if not self._config_readable:
+            return None
+        return data(
+            "vim.host.ConfigInfo",
+            {
+                "host": self.ref,
+                "product": self.product(),
+                "hyperThread": {"available": False, "active": False, "config": True},
+                "network": self.network_info(),
+                "capabilities": network_system.capabilities(),
+                "service": self.service_info(),
+                "firewall": self.firewall_info(),
+                "dateTimeInfo": self.date_time_info(),
+                "option": self.options(),
+                "virtualNicManagerInfo": self.nic_manager_info(),
+                "adminDisabled": False,
+                "lockdownMode": "lockdownDisabled",
+                "wakeOnLanCapable": False,
+                "datastorePrincipal": "root",
+                "powerSystemInfo": {
+                    "currentPolicy": {
+                        "key": 2,
+                        "name": "PowerPolicy.dynamic.name",
+                        "shortName": "dynamic",
+                        "description": "PowerPolicy.dynamic.description",
+                    }
+                },
+            },
+        )
+
+    @prop("config.product")
+    def config_product(self) -> Any:
+        return self.product() if self._config_readable else None
+
+    def product(self) -> Any:
+        return about_host(self.state.profile)
+
+    @prop("config.dateTimeInfo")
+    def config_date_time(self) -> Any:
+        return self.date_time_info() if self._config_readable else None
+
+    def date_time_info(self) -> Any:
+        return date_time_system.date_time_info(self)
+
+    @prop("config.service")
+    def config_service(self) -> Any:
+        return self.service_info() if self._config_readable else None
+
+    def service_info(self) -> Any:
+        self.state.settle()
+        return service_system.service_info(self.state)
+
+    @prop("config.firewall")
+    def config_firewall(self) -> Any:
+        return self.firewall_info() if self._config_readable else None
+
+    def firewall_info(self) -> Any:
+        self.state.settle()
+        return firewall_system.firewall_info(self.state)
+
+    @prop("config.network")
+    def config_network(self) -> Any:
+        return self.network_info() if self._config_readable else None
+
+    def network_info(self) -> Any:
+        return self.cached("network", None, lambda: network_system.network_info(self.state))
+
+    @prop("config.virtualNicManagerInfo")
+    def config_nics(self) -> Any:
+        return self.nic_manager_info() if self._config_readable else None
+
+    def nic_manager_info(self) -> Any:
+        return self.cached("nics", None, lambda: network_system.nic_manager_info(self.state))
+
+    @prop("config.option")
+    def options(self) -> Any:
+        return option_manager.option_values(self.state.advanced) if self._config_readable else None
+
+    # ---- the rest -------------------------------------------------------------------------------------------------------------
+    @prop("runtime.connectionState")
+    def connection_state(self) -> Any:
+        return getattr(vim.HostSystem.ConnectionState, self.state.connection)
+
+    @prop
+    def runtime(self) -> Any:
+        state = self.state
+        stamp = (state.connection, state.maintenance, state.powered_on)
+        return self.cached("runtime", stamp, self._runtime)
+
+    def _runtime(self) -> Any:
+        state = self.state
+        return frozen(
+            data(
+                "vim.host.RuntimeInfo",
+                {
+                    "connectionState": state.connection,
+                    "powerState": "unknown" if state.connection != "connected" else ("poweredOn" if state.powered_on else "poweredOff"),
+                    "standbyMode": "none",
+                    "inMaintenanceMode": state.maintenance,
+                    "inQuarantineMode": False,
+                    "bootTime": datetime.datetime(2026, 1, 5, 9, 7, 1, 778318, tzinfo=datetime.timezone.utc),
+                    "healthSystemRuntime": {"systemHealthInfo": {}},
+                    "cryptoState": "incapable",
+                    "networkRuntimeInfo": {
+                        "netStackInstanceRuntimeInfo": [
+                            {
+                                "netStackInstanceKey": "defaultTcpipStack",
+                                "state": "active",
+                                "vmknicKeys": ["vmk0"],
+                                "maxNumberOfConnections": 11000,
+                                "currentIpV6Enabled": True,
+                            }
+                        ]
+                    },
+                    "stateEncryption": {"protectionMode": "none"},
+                },
+            )
+        )
+
+    @prop
+    def summary(self) -> Any:
+        state = self.state
+        stamp = (state.connection, state.maintenance, state.powered_on)
+        return self.cached("summary", stamp, self._summary)
+
+    def _summary(self) -> Any:
+        hardware = self.state.profile.hardware
+        return frozen(
+            data(
+                "vim.host.Summary",
+                {
+                    "host": self.ref,
+                    "hardware": {
+                        "vendor": hardware["vendor"],
+                        "model": hardware["model"],
+                        "uuid": self.state.uuid,
+                        "otherIdentifyingInfo": self._identifying(),
+                        "memorySize": hardware["memory"],
+                        "cpuModel": hardware["cpu_model"],
+                        "cpuMhz": hardware["cpu_hz"] // 1_000_000,
+                        "numCpuPkgs": hardware["packages"],
+                        "numCpuCores": hardware["cores"],
+                        "numCpuThreads": hardware["threads"],
+                        "numNics": hardware["nics"],
+                        "numHBAs": hardware["hbas"],
+                    },
+                    "runtime": self.runtime(),
+                    "config": {
+                        "name": self.state.name,
+                        "port": 443,
+                        "product": self.product(),
+                        "vmotionEnabled": True,
+                        "faultToleranceEnabled": False,
+                    },
+                    "quickStats": {"overallCpuUsage": 306, "overallMemoryUsage": 5986, "uptime": 178220},
+                    "overallStatus": self._status(),
+                    "rebootRequired": False,
+                    "managementServerIp": None if self.world.kind == "esxi" else "192.0.2.2",
+                    "maxEVCModeKey": "intel-icelake",
+                },
+            )
+        )
+
+    def _identifying(self) -> list[dict[str, Any]]:
+        kind = {"key": "SerialNumberTag", "label": "Serial number tag", "summary": "Serial number tag of the system"}
+        return [{"identifierValue": f"VMware-{self.state.uuid}", "identifierType": kind}]
+
+    @prop("summary.managementServerIp")
+    def management_server(self) -> Any:
+        return None if self.world.kind == "esxi" else "192.0.2.2"
+
+    def _status(self) -> str:
+        return "green" if self.state.connection == "connected" else "red"
+
+    @prop
+    def overallStatus(self) -> Any:
+        return getattr(vim.ManagedEntity.Status, self._status())
+
+    @prop
+    def capability(self) -> Any:
+        return profile_view(self.state.profile, "capability", _capability)
+
+    @prop
+    def hardware(self) -> Any:
+        return self.cached("hardware", None, self._hardware)
+
+    def _hardware(self) -> Any:
+        hardware = self.state.profile.hardware
+        features = hardware["cpu_features"]
+        packages = [
+            {
+                "index": index,
+                "vendor": hardware["cpu_vendor"],
+                "hz": hardware["cpu_hz"],
+                "busHz": hardware["bus_hz"],
+                "description": hardware["cpu_model"],
+                "threadId": [index],
+                "cpuFeature": features,
+            }
+            for index in range(hardware["packages"])
+        ]
+        return frozen(
+            data(
+                "vim.host.HardwareInfo",
+                {
+                    "systemInfo": {
+                        "vendor": hardware["vendor"],
+                        "model": hardware["model"],
+                        "uuid": self.state.uuid,
+                        "otherIdentifyingInfo": self._identifying(),
+                        "serialNumber": f"VMware-{self.state.uuid}",
+                    },
+                    "cpuInfo": {
+                        "numCpuPackages": hardware["packages"],
+                        "numCpuCores": hardware["cores"],
+                        "numCpuThreads": hardware["threads"],
+                        "hz": hardware["cpu_hz"],
+                    },
+                    "cpuPkg": packages,
+                    "memorySize": hardware["memory"],
+                    "pciDevice": hardware["pci"],
+                    "cpuFeature": features,
+                    "biosInfo": {
+                        "biosVersion": hardware["bios"]["version"],
+                        "releaseDate": hardware["bios"]["release"],
+                        "vendor": hardware["bios"]["vendor"],
+                        "majorRelease": 255,
+                        "minorRelease": 255,
+                        "firmwareMajorRelease": 255,
+                        "firmwareMinorRelease": 255,
+                        "firmwareType": "UEFI",
+                    },
+                    "cpuPowerManagementInfo": {"currentPolicy": "Balanced", "hardwareSupport": ""},
+                    "smcPresent": False,
+                },
+            )
+        )
+
+    @prop
+    def licensableResource(self) -> Any:
+        hardware = self.state.profile.hardware
+        rows = [("numCpuPackages", hardware["packages"]), ("numCpuCores", hardware["cores"]), ("numVmsStarted", len(self.machines))]
+        return data("vim.LicenseManager.LicensableResourceInfo", {"resource": [data("vmodl.KeyAnyValue", key=k, value=v) for k, v in rows]})
+
+    @prop
+    def configManager(self) -> Any:
+        made = vim.host.ConfigManager()
+        for member in MANAGERS:
+            info = vim.host.ConfigManager._GetPropertyInfo(member)
+            setattr(made, member, info.type(self.manager_id(member)))
+        if self.moid == "ha-host":
+            made.licenseManager = vim.LicenseManager("ha-license-manager")  # unset under vCenter (facts.md 6.2)
+        return frozen(made)
+
+    @prop
+    def datastoreBrowser(self) -> Any:
+        return vim.host.DatastoreBrowser(f"datastoreBrowser-{self.moid}")
+
+    @prop
+    def datastore(self) -> Any:
+        return array("vim.Datastore", [item.ref for item in self.datacenter.stores])
+
+    @prop
+    def network(self) -> Any:
+        return array("vim.Network", [item.ref for item in self.datacenter.nets])
+
+    @prop
+    def vm(self) -> Any:
+        return array("vim.VirtualMachine", [item.ref for item in self.machines])
+
+    # ---- operations -----------------------------------------------------------------------------------------------------------
+    @operation(privilege="System.Read", needs_host=True)
+    def QueryHostConnectionInfo(self, call: Call) -> Any:
+        return data("vim.host.ConnectInfo", {"serverIp": None, "inDasCluster": False, "host": self.summary()})
+
+    @operation(privilege="System.View")
+    def RetrieveHardwareUptime(self, call: Call) -> int:
+        return 178220
+
+    @operation(privilege="Host.Config.Maintenance", writes=True, needs_host=True)
+    def EnterMaintenanceMode_Task(
+        self, call: Call, timeout: int, evacuatePoweredOffVms: bool | None = None, maintenanceSpec: Any = None
+    ) -> Any:
+        return self._maintenance(call, "vim.HostSystem.enterMaintenanceMode", True)
+
+    @operation(privilege="Host.Config.Maintenance", writes=True, needs_host=True)
+    def ExitMaintenanceMode_Task(self, call: Call, timeout: int) -> Any:
+        return self._maintenance(call, "vim.HostSystem.exitMaintenanceMode", False)
+
+    def _maintenance(self, call: Call, description: str, wanted: bool) -> Any:
+        def work() -> None:
+            if self.state.maintenance == wanted:
+                raise SoapFault("InvalidState", "The operation is not allowed in the current state.")
+            self.state.maintenance = wanted
+
+        return self.world.start_task(call, description, self, work)
+
+    @operation(privilege="Host.Config.Connection", writes=True)
+    def DisconnectHost_Task(self, call: Call) -> Any:
+        def work() -> None:
+            if self.state.connection == "disconnected":
+                raise SoapFault("InvalidState", "The operation is not allowed in the current state.")
+            self.world.set_connection(self, "disconnected")
+
+        return self.world.start_task(call, "vim.HostSystem.disconnect", self, work)
+
+    @operation(privilege="Host.Config.Connection", writes=True)
+    def ReconnectHost_Task(self, call: Call, cnxSpec: Any = None, reconnectSpec: Any = None) -> Any:
+        def work() -> None:
+            if self.state.connection == "notResponding":
+                raise SoapFault("HostConnectFault", f"Cannot contact the specified host ({self.state.name}).")
+            self.world.set_connection(self, "connected")
+
+        return self.world.start_task(call, "vim.HostSystem.reconnect", self, work)
+
+
+# ---- views that all hosts of a profile share -------------------------------------------------------------------------------------
+_profile_views: dict[tuple[int, str], tuple[Any, Any]] = {}
+
+
+def profile_view(profile: Any, name: str, make: Any) -> Any:
+    key = (id(profile), name)
+    found = _profile_views.get(key)
+    if found is None or found[0] is not profile:
+        found = (profile, make(profile))
+        _profile_views[key] = found
+    return found[1]
+
+
+def _capability(profile: Any) -> Any:
+    return frozen(data("vim.host.Capability", dict(profile.capability), fill=True))
+
+
+def about_host(profile: Any) -> Any:
+    """AboutInfo of an ESXi host (capture: summary.config.product)."""
+
+    def make(profile: Any) -> Any:
+        return frozen(
+            data(
+                "vim.AboutInfo",
+                {
+                    "name": "VMware ESXi",
+                    "fullName": f"VMware ESXi {profile.version} build-{profile.build}",
+                    "vendor": "VMware, Inc.",
+                    "version": profile.version,
+                    "patchLevel": profile.patch_level,
+                    "build": profile.build,
+                    "localeVersion": "INTL",
+                    "localeBuild": "000",
+                    "osType": "vmnix-x86",
+                    "productLineId": "embeddedEsx",
+                    "apiType": "HostAgent",
+                    "apiVersion": profile.api.name,
+                    "licenseProductName": "VMware ESX Server",
+                    "licenseProductVersion": profile.license_version,
+                },
+            )
+        )
+
+    return profile_view(profile, "about", make)
+
+
+__all__ = ["FAMILIES", "MANAGERS", "HostSystem", "about_host"]

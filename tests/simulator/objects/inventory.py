@@ -1,0 +1,314 @@
+# SPDX-FileCopyrightText: fleetcare.esxi contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The inventory tree: folders, datacenters, clusters, pools, datastores, networks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pyVmomi import VmomiSupport, vim
+
+from ..plain import data
+from ..registry import Managed, prop
+from ..xmlwrite import frozen
+
+if TYPE_CHECKING:
+    from ..world import World
+
+
+def references(values: Any) -> Any:
+    """A list of references of mixed types, as views hold it."""
+    mixed: Any = VmomiSupport.ManagedObject
+    return mixed.Array(values)
+
+
+def array(name: str, values: Any) -> Any:
+    return VmomiSupport.GetVmodlType(name + "[]")(values)
+
+
+class Entity(Managed):
+    """A managed entity: it has a name, a parent, and privileges are checked on it."""
+
+    def __init__(self, world: World, moid: str, name: str, parent: Entity | None) -> None:
+        super().__init__(world, moid)
+        self.title = name
+        self.above = parent
+        self.children: list[Entity] = []
+        self._path_names: tuple[str, ...] | None = None
+        if parent is not None:
+            parent.children.append(self)
+
+    @property
+    def entity(self) -> Managed:
+        return self
+
+    @property
+    def path_names(self) -> tuple[str, ...]:
+        """Own name and those of all ancestors: what a denial in a scenario may name."""
+        if self._path_names is None:
+            above = self.above.path_names if self.above is not None else ()
+            self._path_names = (self.title, *above)
+        return self._path_names
+
+    @prop
+    def name(self) -> str:
+        return self.title
+
+    @prop
+    def parent(self) -> Any:
+        return self.above.ref if self.above is not None else None
+
+    @prop
+    def overallStatus(self) -> Any:
+        return vim.ManagedEntity.Status.green
+
+    @prop
+    def configStatus(self) -> Any:
+        return vim.ManagedEntity.Status.green
+
+    @prop
+    def alarmActionsEnabled(self) -> bool:
+        return True
+
+    @prop
+    def effectiveRole(self) -> Any:
+        return VmomiSupport.GetVmodlType("int[]")([-1])
+
+
+class Folder(Entity):
+    TYPE = vim.Folder
+
+    def __init__(self, world: World, moid: str, name: str, parent: Entity | None, holds: tuple[Any, ...]) -> None:
+        super().__init__(world, moid, name, parent)
+        self.holds = holds
+
+    @prop
+    def childType(self) -> Any:
+        return vim.Folder._GetPropertyInfo("childType").type(list(self.holds))
+
+    @prop
+    def childEntity(self) -> Any:
+        return array("vim.ManagedEntity", [child.ref for child in self.children])
+
+
+class Datacenter(Entity):
+    TYPE = vim.Datacenter
+    folders: dict[str, Folder]
+    stores: list[Datastore]
+    nets: list[Network]
+
+    def __init__(self, world: World, moid: str, name: str, parent: Entity | None) -> None:
+        super().__init__(world, moid, name, parent)
+        self.folders, self.stores, self.nets = {}, [], []
+
+    @prop
+    def vmFolder(self) -> Any:
+        return self.folders["vm"].ref
+
+    @prop
+    def hostFolder(self) -> Any:
+        return self.folders["host"].ref
+
+    @prop
+    def datastoreFolder(self) -> Any:
+        return self.folders["datastore"].ref
+
+    @prop
+    def networkFolder(self) -> Any:
+        return self.folders["network"].ref
+
+    @prop
+    def datastore(self) -> Any:
+        return array("vim.Datastore", [item.ref for item in self.stores])
+
+    @prop
+    def network(self) -> Any:
+        return array("vim.Network", [item.ref for item in self.nets])
+
+    @prop
+    def configuration(self) -> Any:
+        return data("vim.Datacenter.ConfigInfo", {"defaultHardwareVersionKey": "vmx-19"})
+
+
+class ComputeResource(Entity):
+    """A stand-alone host's compute resource, and the base of clusters."""
+
+    TYPE = vim.ComputeResource
+    pool: ResourcePool
+    datacenter: Datacenter
+
+    @property
+    def members(self) -> list[Any]:
+        return [child for child in self.children if child.host is child]
+
+    @prop
+    def resourcePool(self) -> Any:
+        return self.pool.ref
+
+    @prop("host")
+    def hosts(self) -> Any:
+        return array("vim.HostSystem", [item.ref for item in self.members])
+
+    @prop
+    def datastore(self) -> Any:
+        return array("vim.Datastore", [item.ref for item in self.datacenter.stores])
+
+    @prop
+    def network(self) -> Any:
+        return array("vim.Network", [item.ref for item in self.datacenter.nets])
+
+    @prop
+    def summary(self) -> Any:
+        return data("vim.ComputeResource.Summary", self._figures())
+
+    def _figures(self) -> dict[str, Any]:
+        hardware = [item.state.profile.hardware for item in self.members]
+        working = [item for item in self.members if item.state.connection == "connected" and not item.state.maintenance]
+        return {
+            "totalCpu": sum(row["cpu_hz"] // 1_000_000 * row["cores"] for row in hardware),
+            "totalMemory": sum(row["memory"] for row in hardware),
+            "numCpuCores": sum(row["cores"] for row in hardware),
+            "numCpuThreads": sum(row["threads"] for row in hardware),
+            "effectiveCpu": sum(
+                item.state.profile.hardware["cpu_hz"] // 1_000_000 * item.state.profile.hardware["cores"] for item in working
+            ),
+            "effectiveMemory": sum(item.state.profile.hardware["memory"] >> 20 for item in working),
+            "numHosts": len(hardware),
+            "numEffectiveHosts": len(working),
+            "overallStatus": "green",
+        }
+
+    @prop
+    def configurationEx(self) -> Any:
+        return data("vim.ComputeResource.ConfigInfo", {"vmSwapPlacement": "vmDirectory", "spbmEnabled": True})
+
+
+class ClusterComputeResource(ComputeResource):
+    TYPE = vim.ClusterComputeResource
+
+    @prop
+    def summary(self) -> Any:
+        return data("vim.ClusterComputeResource.Summary", {**self._figures(), "currentFailoverLevel": 0, "numVmotions": 0}, fill=True)
+
+    @prop
+    def summaryEx(self) -> Any:
+        return self.summary()
+
+    def _settings(self) -> dict[str, Any]:
+        return {"dasConfig": {"enabled": False}, "drsConfig": {"enabled": False}}
+
+    @prop
+    def configuration(self) -> Any:
+        return data("vim.cluster.ConfigInfo", self._settings())
+
+    @prop
+    def configurationEx(self) -> Any:
+        return data("vim.cluster.ConfigInfoEx", {**self._settings(), "vmSwapPlacement": "vmDirectory", "spbmEnabled": True}, fill=True)
+
+
+_ALLOCATION = {"reservation": 0, "expandableReservation": True, "limit": -1, "shares": {"shares": 4000, "level": "normal"}}
+
+
+class ResourcePool(Entity):
+    TYPE = vim.ResourcePool
+    machines: list[Any]
+
+    def __init__(self, world: World, moid: str, name: str, parent: ComputeResource) -> None:
+        super().__init__(world, moid, name, parent)
+        self.machines = []
+        self.owner_ref = parent.ref
+
+    @prop
+    def owner(self) -> Any:
+        return self.owner_ref
+
+    @prop
+    def vm(self) -> Any:
+        return array("vim.VirtualMachine", [item.ref for item in self.machines])
+
+    @prop
+    def resourcePool(self) -> Any:
+        return array("vim.ResourcePool", [item.ref for item in self.children if isinstance(item, ResourcePool)])
+
+    @prop
+    def config(self) -> Any:
+        return data("vim.ResourceConfigSpec", {"entity": self.ref, "cpuAllocation": _ALLOCATION, "memoryAllocation": _ALLOCATION})
+
+    def _usage(self) -> dict[str, Any]:
+        return dict.fromkeys(
+            ("reservationUsed", "reservationUsedForVm", "unreservedForPool", "unreservedForVm", "overallUsage", "maxUsage"), 0
+        )
+
+    @prop
+    def runtime(self) -> Any:
+        return data("vim.ResourcePool.RuntimeInfo", {"memory": self._usage(), "cpu": self._usage(), "overallStatus": "green"})
+
+    @prop
+    def summary(self) -> Any:
+        return data("vim.ResourcePool.Summary", {"name": self.title, "config": self.config(), "runtime": self.runtime()})
+
+
+class Datastore(Entity):
+    TYPE = vim.Datastore
+    datacenter: Datacenter
+    mounts: list[Any]
+
+    def __init__(self, world: World, moid: str, name: str, parent: Entity) -> None:
+        super().__init__(world, moid, name, parent)
+        self.mounts = []
+        self.url = f"ds:///vmfs/volumes/{moid}/"
+
+    @prop
+    def summary(self) -> Any:
+        return frozen(
+            data(
+                "vim.Datastore.Summary",
+                {
+                    "datastore": self.ref,
+                    "name": self.title,
+                    "url": self.url,
+                    "capacity": 1 << 40,
+                    "freeSpace": 1 << 39,
+                    "accessible": True,
+                    "multipleHostAccess": len(self.mounts) > 1,
+                    "type": "VMFS",
+                    "maintenanceMode": "normal",
+                },
+            )
+        )
+
+    @prop
+    def info(self) -> Any:
+        return data("vim.Datastore.Info", {"name": self.title, "url": self.url, "freeSpace": 1 << 39, "maxFileSize": 1 << 46})
+
+    @prop("host")
+    def hosts(self) -> Any:
+        mount = {"path": f"/vmfs/volumes/{self.moid}", "accessMode": "readWrite", "mounted": True, "accessible": True}
+        return array(
+            "vim.Datastore.HostMount", [data("vim.Datastore.HostMount", {"key": item.ref, "mountInfo": mount}) for item in self.mounts]
+        )
+
+    @prop
+    def capability(self) -> Any:
+        return data("vim.Datastore.Capability", {}, fill=True)
+
+    @prop
+    def browser(self) -> Any:
+        return vim.host.DatastoreBrowser(f"datastoreBrowser-{self.moid}")
+
+
+class Network(Entity):
+    TYPE = vim.Network
+    attached: list[Any]
+
+    def __init__(self, world: World, moid: str, name: str, parent: Entity) -> None:
+        super().__init__(world, moid, name, parent)
+        self.attached = []
+
+    @prop
+    def summary(self) -> Any:
+        return data("vim.Network.Summary", {"network": self.ref, "name": self.title, "accessible": True, "ipPoolName": ""})
+
+    @prop("host")
+    def hosts(self) -> Any:
+        return array("vim.HostSystem", [item.ref for item in self.attached])

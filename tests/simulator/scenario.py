@@ -1,0 +1,224 @@
+# SPDX-FileCopyrightText: fleetcare.esxi contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Scenario files: a fleet in a few lines, validated to the letter (a misspelt key is an error with a suggestion, never ignored)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import faults, profile
+from .errors import ScenarioError
+from .profile import near
+
+FOLDER = Path(__file__).parent / "scenarios"
+
+Check = Callable[[Any, str], Any]
+
+
+def _kind(types: Any, what: str) -> Check:
+    def check(value: Any, where: str) -> Any:
+        if not isinstance(value, types) or (isinstance(value, bool) and bool not in (types if isinstance(types, tuple) else (types,))):
+            raise ScenarioError(f"{where} is {value!r}, it must be {what}")
+        return value
+
+    return check
+
+
+text = _kind(str, "a text")
+number = _kind((int, float), "a number")
+whole = _kind(int, "a whole number")
+flag = _kind(bool, "true or false")
+
+
+def choice(*names: str) -> Check:
+    def check(value: Any, where: str) -> Any:
+        # YAML 1.1 reads on, off and true as booleans; people write them all the same.
+        value = (
+            {True: "on" if "on" in names else "true", False: "off" if "off" in names else "false"}.get(value, value)
+            if isinstance(value, bool)
+            else value
+        )
+        if value not in names:
+            raise ScenarioError(f"{where} is {value!r}: {near(str(value), names)}")
+        return value
+
+    return check
+
+
+def optional(inner: Check) -> Check:
+    return lambda value, where: None if value is None else inner(value, where)
+
+
+def many(inner: Check) -> Check:
+    def check(value: Any, where: str) -> Any:
+        if not isinstance(value, list):
+            raise ScenarioError(f"{where} is {value!r}, it must be a list")
+        return [inner(item, f"{where}[{index}]") for index, item in enumerate(value)]
+
+    return check
+
+
+def keys(**known: Check) -> Check:
+    def check(value: Any, where: str) -> Any:
+        if not isinstance(value, dict):
+            raise ScenarioError(f"{where} is {value!r}, it must have the keys {', '.join(known)}")
+        for key in value:
+            if key not in known:
+                raise ScenarioError(f"{where}: unknown key '{key}': {near(key, known)}")
+        return {key: known[key](item, f"{where}.{key}") for key, item in value.items()}
+
+    return check
+
+
+def named(inner: Check) -> Check:
+    def check(value: Any, where: str) -> Any:
+        if not isinstance(value, dict):
+            raise ScenarioError(f"{where} is {value!r}, it must map names to settings")
+        return {str(key): inner(item, f"{where}.{key}") for key, item in value.items()}
+
+    return check
+
+
+def offset(value: Any, where: str) -> Any:
+    if isinstance(value, list) and len(value) == 2:
+        return [number(item, where) for item in value]
+    return number(value, where)
+
+
+def profile_name(value: Any, where: str) -> str:
+    if str(value) not in profile.names():
+        raise ScenarioError(f"{where} is '{value}', no such profile: {near(str(value), profile.names())}")
+    return str(value)
+
+
+_FAULT_CLASS = choice("HostConfigFault", "InvalidState", "NotSupported", "InvalidArgument", "RestrictedByAdministrator", "SystemError")
+
+HOST_OPTIONS = {
+    "keyed_paths": choice("true", "false", "missing"),
+    "service_owned_toggle_fault": _FAULT_CLASS,
+    "service_owned_iplist_fault": _FAULT_CLASS,
+    "required_ruleset_fault": _FAULT_CLASS,
+    "required_service_fault": _FAULT_CLASS,
+    "ntp_restart_needed": flag,
+    "enabled_follows_service": flag,
+    "service_opens_ruleset": flag,
+    "panic_threshold": number,
+    "config_when_disconnected": choice("cached", "unset"),
+}
+
+VCENTER_OPTIONS = {
+    "gzip": flag,
+    "keyed_paths": choice("true", "false", "missing"),
+    "config_when_disconnected": choice("cached", "unset"),
+    "max_objects": whole,
+    "max_sessions": whole,
+    "session_idle_timeout": number,
+    "task_delay": number,
+}
+
+HOST = keys(
+    count=whole,
+    name=text,
+    profile=profile_name,
+    datacenter=text,
+    cluster=optional(text),
+    folder=optional(text),
+    state=choice("connected", "disconnected", "not_responding", "maintenance"),
+    clock=keys(offset=offset, drift_ppm=number),
+    time=keys(
+        servers=many(text),
+        active_servers=many(text),
+        protocol=choice("ntp", "ptp"),
+        enabled=flag,
+        disable_events=flag,
+        disable_fallback=flag,
+        ptp_domain=whole,
+        ptp_grandmaster=choice("reachable", "gone"),
+        time_zone=text,
+        last_sync=optional(number),
+    ),
+    services=named(keys(running=flag, policy=choice("on", "off", "automatic"))),
+    rulesets=named(
+        keys(
+            enabled=flag,
+            allowed_hosts=keys(all_ip=flag, ip_address=many(text), ip_network=many(text)),
+        )
+    ),
+    default_policy=keys(incoming_blocked=flag, outgoing_blocked=flag),
+    unreachable_servers=many(text),
+    vms=whole,
+    options=keys(**HOST_OPTIONS),
+)
+
+
+def _fault(value: Any, where: str) -> Any:
+    if not isinstance(value, dict):
+        raise ScenarioError(f"{where} is {value!r}, it must have keys")
+    faults.make(value, where)
+    return value
+
+
+SCENARIO = keys(
+    name=text,
+    description=text,
+    kind=choice("vcenter", "esxi"),
+    seed=whole,
+    vcenter=keys(profile=profile_name, name=text, clock=keys(offset=number), options=keys(**VCENTER_OPTIONS)),
+    users=named(
+        keys(password=text, privileges=many(text), deny=many(keys(privilege=text, entity=text))),
+    ),
+    hosts=many(HOST),
+    time_servers=named(keys(reachable=flag, offset=number, address=text)),
+    time_servers_default=choice("reachable", "unreachable"),
+    sync_after=number,
+    faults=many(_fault),
+    tls=keys(certificate=choice("valid", "expired", "wrong_name"), handshake=choice("normal", "silent")),
+)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    name: str
+    data: dict[str, Any]
+
+    @property
+    def kind(self) -> str:
+        return str(self.data.get("kind", "vcenter"))
+
+    @property
+    def seed(self) -> int:
+        return int(self.data.get("seed", 1))
+
+
+def names() -> list[str]:
+    return sorted(path.stem for path in FOLDER.glob("*.yml"))
+
+
+def load(source: Any) -> Scenario:
+    """A scenario by name, from a file, or given as data."""
+    if isinstance(source, dict):
+        return Scenario(str(source.get("name", "inline")), SCENARIO(source, "scenario"))
+    path = Path(source)
+    if path.suffix not in (".yml", ".yaml"):
+        if str(source) not in names():
+            raise ScenarioError(f"unknown scenario '{source}': {near(str(source), names())}, or the path of a .yml file")
+        path = FOLDER / f"{source}.yml"
+    raw = profile.read_yaml(path)
+    return Scenario(path.stem, SCENARIO(raw, str(path.name)))
+
+
+def scaled(rows: list[dict[str, Any]], wanted: int | None) -> list[dict[str, Any]]:
+    """The host entries with their counts scaled to `wanted` hosts in all, shares kept (largest remainder)."""
+    counts = [int(row.get("count", 1)) for row in rows]
+    total = sum(counts)
+    if wanted is None or total == 0 or wanted == total:
+        return [{**row, "count": count} for row, count in zip(rows, counts, strict=True)]
+    exact = [count * wanted / total for count in counts]
+    made = [int(share) for share in exact]
+    by_rest = sorted(range(len(rows)), key=lambda i: (made[i] - exact[i], i))
+    for index in by_rest[: wanted - sum(made)]:
+        made[index] += 1
+    return [{**row, "count": count} for row, count in zip(rows, made, strict=True)]

@@ -1,0 +1,301 @@
+# SPDX-FileCopyrightText: fleetcare.esxi contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The HTTPS listener: one thread a connection, HTTP/1.1 keep-alive, one write a reply.
+
+Written by hand instead of on http.server, because a reply in two small writes costs 45 ms (Nagle and delayed ACK, facts.md 6.4), because
+bytes must be counted as they are on the wire, and because connections must be dropped or left hanging on demand.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import select
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from .dispatch import Answer, Dispatcher
+from .journal import JournalEntry
+from .versions import service_versions
+
+if TYPE_CHECKING:
+    from .world import World
+
+_LIMIT = 64 << 20  # of a request body
+_GZIP_FROM = 1024
+_REASONS = {
+    200: "OK",
+    400: "Bad Request",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    413: "Content Too Large",
+    500: "Internal Server Error",
+    503: "Service Unavailable",
+}
+
+
+class _Broken(Exception):
+    """The request cannot be read any further."""
+
+
+class Listener:
+    """Accepts connections for a world that may be replaced underneath (reset)."""
+
+    def __init__(
+        self, host: str, port: int, context: ssl.SSLContext, dispatcher: Callable[[], Dispatcher], *, delay: float, silent_tls: bool
+    ) -> None:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.socket = socket.socket(family, socket.SOCK_STREAM)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.bind((host, port))
+        self.socket.listen(512)
+        self.host, self.port = self.socket.getsockname()[:2]
+        self.context = context
+        self.dispatcher = dispatcher
+        self.delay = delay
+        self.silent_tls = silent_tls
+        self.stopping = threading.Event()
+        self._lock = threading.Lock()
+        self._open: set[socket.socket] = set()
+        self._threads: set[threading.Thread] = set()
+        self._acceptor = threading.Thread(target=self._accept, name="simulator-accept", daemon=True)
+        self._acceptor.start()
+
+    def _accept(self) -> None:
+        while not self.stopping.is_set():
+            try:
+                connection, address = self.socket.accept()
+            except OSError:
+                return
+            thread = threading.Thread(target=self._serve, args=(connection, str(address[0])), name="simulator-connection", daemon=True)
+            with self._lock:
+                if self.stopping.is_set():
+                    connection.close()
+                    return
+                self._open.add(connection)
+                self._threads.add(thread)
+            thread.start()
+
+    def stop(self) -> None:
+        self.stopping.set()
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
+        with self._lock:
+            connections, threads = list(self._open), list(self._threads)
+        for connection in connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        deadline = time.monotonic() + 0.8
+        for thread in [self._acceptor, *threads]:
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _serve(self, plain: socket.socket, peer: str) -> None:
+        connection: socket.socket = plain
+        try:
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.dispatcher().journal.connected()
+            if self.silent_tls:
+                self._wait_for_end(plain)
+                return
+            if self.delay:
+                # TCP and TLS cost two round trips more (performance.md, section 1).
+                self.stopping.wait(2 * self.delay)
+            plain.settimeout(60)
+            connection = self.context.wrap_socket(plain, server_side=True)
+            with self._lock:
+                self._open.discard(plain)
+                self._open.add(connection)
+            connection.settimeout(None)
+            _Connection(self, connection, peer).run()
+        except (OSError, ssl.SSLError):
+            pass  # the client went away or did not like the certificate
+        finally:
+            with self._lock:
+                self._open.discard(plain)
+                self._open.discard(connection)
+                self._threads.discard(threading.current_thread())
+            with contextlib.suppress(OSError):
+                connection.close()
+
+    def _wait_for_end(self, connection: socket.socket) -> None:
+        """Say nothing until the other side closes or the simulator stops."""
+        while not self.stopping.is_set():
+            readable, _w, _x = select.select([connection], [], [], 0.1)
+            if readable:
+                try:
+                    if not connection.recv(4096):
+                        return
+                except (OSError, ssl.SSLError):
+                    return
+
+
+class _Connection:
+    def __init__(self, listener: Listener, connection: socket.socket, peer: str) -> None:
+        self.listener = listener
+        self.connection = connection
+        self.peer = peer
+        self.reader: Any = connection.makefile("rb", 65536)
+        self.fresh = True
+
+    def run(self) -> None:
+        while not self.listener.stopping.is_set():
+            try:
+                if not self._one():
+                    return
+            except _Broken as exc:
+                self._send(Answer(status=400, body=str(exc).encode(), content_type="text/plain"), {}, close=True)
+                return
+
+    def _one(self) -> bool:
+        """One request; False when the connection is over."""
+        line = self.reader.readline(65537)
+        if not line:
+            return False
+        if line in (b"\r\n", b"\n"):
+            return True
+        words = line.decode("latin-1").split()
+        if len(words) != 3 or not words[2].startswith("HTTP/1."):
+            raise _Broken("not an HTTP request")
+        method, target, version = words
+        headers = self._headers()
+        if headers.get("expect", "").lower() == "100-continue":
+            self.connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        body, received = self._body(headers)
+        if self.listener.delay:
+            self.listener.stopping.wait(self.listener.delay)
+        answer = self._answer(method, target.partition("?")[0], headers, body, received)
+        self.fresh = False
+        if answer.hang:
+            self.listener._wait_for_end(self.connection)
+            return False
+        if answer.drop:
+            return False
+        wanted = headers.get("connection", "").lower()
+        close = "close" in wanted or (version == "HTTP/1.0" and "keep-alive" not in wanted)
+        self._send(answer, headers, close)
+        return not close
+
+    def _headers(self) -> dict[str, str]:
+        headers: dict[str, str] = {}
+        while True:
+            line = self.reader.readline(65537)
+            if line in (b"\r\n", b"\n"):
+                return headers
+            if not line or len(headers) > 200:
+                raise _Broken("headers do not end")
+            name, colon, value = line.decode("latin-1").partition(":")
+            if not colon:
+                raise _Broken("a header without a colon")
+            key = name.strip().lower()
+            value = value.strip()
+            headers[key] = f"{headers[key]}; {value}" if key == "cookie" and key in headers else value
+
+    def _body(self, headers: dict[str, str]) -> tuple[bytes, int]:
+        """The body and its size on the wire. govc sends it chunked and without a length (facts.md 6.1)."""
+        if "chunked" in headers.get("transfer-encoding", "").lower():
+            parts, total = [], 0
+            while True:
+                try:
+                    size = int(self.reader.readline(1024).split(b";")[0].strip(), 16)
+                except ValueError:
+                    raise _Broken("bad chunk") from None
+                total += size
+                if total > _LIMIT:
+                    raise _Broken("request too large")
+                if size == 0:
+                    while self.reader.readline(65537) not in (b"\r\n", b"\n", b""):
+                        pass
+                    break
+                parts.append(self.reader.read(size))
+                self.reader.readline(8)
+            body = b"".join(parts)
+        else:
+            try:
+                size = int(headers.get("content-length", "0"))
+            except ValueError:
+                raise _Broken("bad Content-Length") from None
+            if not 0 <= size <= _LIMIT:
+                raise _Broken("request too large")
+            body = self.reader.read(size) if size else b""
+            if len(body) != size:
+                raise _Broken("body ends early")
+        received = len(body)
+        if headers.get("content-encoding", "").lower() == "gzip":
+            try:
+                body = gzip.decompress(body)
+            except (OSError, EOFError):
+                raise _Broken("body is not gzip") from None
+        return body, received
+
+    def _answer(self, method: str, path: str, headers: dict[str, str], body: bytes, received: int) -> Answer:
+        dispatcher = self.listener.dispatcher()
+        if method == "POST" and path.rstrip("/") == "/sdk":
+            return dispatcher.handle(
+                body,
+                action=headers.get("soapaction"),
+                cookie=headers.get("cookie"),
+                agent=headers.get("user-agent", ""),
+                peer=self.peer,
+                new_connection=self.fresh,
+                received=received,
+            )
+        if method == "GET":
+            return self._get(dispatcher, path, headers)
+        return Answer(status=405 if path == "/sdk" else 404, body=b"", content_type="text/plain")
+
+    def _get(self, dispatcher: Dispatcher, path: str, headers: dict[str, str]) -> Answer:
+        """Plain files; journalled under "GET ..." and not counted as calls."""
+        world: World = dispatcher.world
+        session = world.sessions.find(headers.get("cookie"))
+        entry = dispatcher.journal.open(
+            JournalEntry(
+                0,
+                time.time(),
+                session.short if session else None,
+                session.user.name if session else None,
+                f"GET {path}",
+                "",
+                None,
+                {},
+                False,
+                0,
+                0,
+                "ok",
+                0.0,
+                self.fresh,
+            )  # fmt: skip
+        )
+        rule = dispatcher.faults.pick(entry.method, "", None, entry.user)
+        if rule is not None:
+            if rule.delay:
+                world.stopping.wait(rule.delay)
+            if rule.hang or rule.drop:
+                entry.status = "hanging" if rule.hang else "dropped"
+                return Answer(hang=rule.hang, drop=bool(rule.drop), entry=entry)
+            if rule.http is not None:
+                entry.status = f"http {rule.http}"
+                return Answer(status=rule.http, body=rule.text.encode(), content_type="text/plain", entry=entry)
+        if path == "/sdk/vimServiceVersions.xml":
+            return Answer(body=service_versions(world.api).encode(), entry=entry)
+        entry.status = "http 404"
+        return Answer(status=404, body=b"", content_type="text/plain", entry=entry)
+
+    def _send(self, answer: Answer, headers: dict[str, str], close: bool) -> None:
+        body, extra = answer.body, ""
+        accepts = "gzip" in headers.get("accept-encoding", "").lower()
+        if accepts and len(body) > _GZIP_FROM and self.listener.dispatcher().world.gzip:
+            # Level 1: a simulator must not spend its CPU on small replies.
+            body, extra = gzip.compress(body, 1, mtime=0), "Content-Encoding: gzip\r\n"
+        if answer.entry is not None:
+            answer.entry.bytes_out = len(body)
+        lines = "".join([f"{name}: {value}\r\n" for name, value in answer.headers.items()])
+        head = (
+            f"HTTP/1.1 {answer.status} {_REASONS.get(answer.status, 'Status')}\r\nContent-Type: {answer.content_type}\r\n{extra}{lines}"
+            f"Cache-Control: no-cache\r\n{'Connection: close' + chr(13) + chr(10) if close else ''}Content-Length: {len(body)}\r\n\r\n"
+        )
+        self.connection.sendall(head.encode("latin-1") + body)

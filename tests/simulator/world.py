@@ -1,0 +1,298 @@
+# SPDX-FileCopyrightText: fleetcare.esxi contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The simulated world: inventory, users, clocks, events. Built from a scenario, thrown away and built again by reset()."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import random
+import re
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from pyVmomi import VmomiSupport, vim
+
+from . import profile as profiles
+from .errors import ScenarioError, SoapFault
+from .host import Host
+from .profile import Profile, near
+from .registry import Call, Managed
+from .scenario import Scenario, scaled
+from .session import Session, Sessions, User
+from .state import RulesetState, ServiceState, StateMap
+from .versions import APIS, at_least
+
+DEFAULT_PROFILE = "8.0.3"
+_SUFFIX = re.compile(r"(.+)-(\d+)\Z")
+
+
+class World:
+    """Everything a client can see or change. One lock: operations are short, and what waits waits outside of it."""
+
+    def __init__(self, scenario: Scenario, kind: str | None, hosts: int | None, seed: int | None) -> None:
+        self.scenario = scenario
+        self.kind = kind or scenario.kind
+        self.seed = scenario.seed if seed is None else seed
+        self.lock = threading.RLock()
+        self.changed = threading.Condition(self.lock)
+        self.revision = 0
+        self.stopping = threading.Event()
+        self.errors: list[str] = []
+        self._started = time.monotonic()
+        self._advanced = 0.0
+        data = scenario.data
+        self.sync_after = float(data.get("sync_after", 2.0))
+        self.time_servers: dict[str, dict[str, Any]] = {name: dict(row or {}) for name, row in data.get("time_servers", {}).items()}
+        self.unknown_servers_reachable = data.get("time_servers_default", "unreachable") == "reachable"
+        vcenter = data.get("vcenter", {})
+        self.profile: Profile = profiles.load(vcenter.get("profile", DEFAULT_PROFILE))
+        self.name = vcenter.get("name", "vcenter.example.com")
+        self.server_offset = float(vcenter.get("clock", {}).get("offset", 0.0))
+        self.options: dict[str, Any] = {"task_delay": 0.02, **vcenter.get("options", {})}
+        self.users = self._users(data.get("users"))
+        self.sessions = Sessions(self.options.get("session_idle_timeout"), self.options.get("max_sessions"))
+        self.objects: dict[str, Managed] = {}
+        self.hosts: list[Any] = []  # HostSystem objects in scenario order
+        self.events: list[Any] = []
+        self.tasks: list[Any] = []
+        self._numbers = iter(range(1, 1_000_000_000))
+        self.root: Any = None
+        self._build(scaled(data.get("hosts", []), hosts))
+        if self.kind == "esxi" and self.hosts:
+            only = self.hosts[0].state
+            self.profile, self.name = only.profile, only.name
+        self.api = self.profile.api
+        # bosh-vsphere-cpi-release PR 371: releases before 8.0.3 ignored Accept-Encoding.
+        self.gzip = bool(self.options.get("gzip", at_least(self.api, "8.0.3.0")))
+
+    # ---- users ----------------------------------------------------------------------------------------------------------------
+    def _users(self, rows: dict[str, Any] | None) -> dict[str, User]:
+        if not rows:
+            name = "root" if self.kind == "esxi" else "administrator@vsphere.local"
+            rows = {name: {"password": "Simulated-1"}}
+        made = {}
+        for name, row in rows.items():
+            row = row or {}
+            deny = tuple((item.get("privilege", "*"), item.get("entity", "*")) for item in row.get("deny", ()))
+            made[name] = User(name, row.get("password", "Simulated-1"), tuple(row.get("privileges", ["*"])), deny)
+        return made
+
+    def allowed(self, session: Session, privilege: str, target: Managed) -> bool:
+        if session.user.unlimited:
+            return True
+        return session.user.has(privilege, target.path_names)
+
+    def check(self, call: Call, privilege: str, target: Managed) -> None:
+        """NoPermission unless the session's user holds the privilege on the object's entity."""
+        if call.session is not None and not self.allowed(call.session, privilege, target):
+            raise SoapFault(
+                "NoPermission", "Permission to perform this operation was denied.", object=target.entity.ref, privilegeId=privilege
+            )
+
+    # ---- time -----------------------------------------------------------------------------------------------------------------
+    def virtual_now(self) -> float:
+        return time.monotonic() - self._started + self._advanced
+
+    def advance(self, seconds: float) -> None:
+        with self.lock:
+            self._advanced += seconds
+            for host in self.hosts:
+                host.state.settle()
+            self.touch()
+
+    def server_time(self) -> datetime.datetime:
+        """The server's own clock: vCenter's, or the host's on a stand-alone one (facts.md 2.4)."""
+        shift = self.hosts[0].state.clock_offset() if self.kind == "esxi" and self.hosts else self.server_offset
+        return datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=shift)
+
+    def touch(self) -> None:
+        """Something changed: waiting property filters look again."""
+        with self.lock:
+            self.revision += 1
+            self.changed.notify_all()
+
+    # ---- objects --------------------------------------------------------------------------------------------------------------
+    def find(self, moid: str, session: Session | None = None) -> Managed | None:
+        found = self.objects.get(moid)
+        if found is not None:
+            return found
+        if session is not None and moid in session.objects:
+            return session.objects[moid]
+        # A host's managers ("dateTimeSystem-14") are made when somebody asks for them: 5,000 hosts have 190,000.
+        parts = _SUFFIX.match(moid)
+        owner = self.objects.get(f"host-{parts.group(2)}") if parts else None
+        return owner.make_manager(moid) if owner is not None and hasattr(owner, "make_manager") else None
+
+    def add(self, made: Any) -> Any:
+        self.objects[made.moid] = made
+        return made
+
+    def next_id(self, prefix: str) -> str:
+        return f"{prefix}{next(self._numbers)}"
+
+    def unreachable(self, host: Any) -> SoapFault | None:
+        """Why a call that needs the host itself cannot be passed on to it.
+
+        The seam for issue 3: a host whose firewall shuts the agent out will be unreachable here, too.
+        """
+        state = host.state.connection
+        if state == "disconnected":
+            return SoapFault(
+                "HostNotConnected", f"The host {host.state.name} is not connected: the operation is not allowed in the current state."
+            )
+        if state == "notResponding":
+            return SoapFault("HostNotReachable", f"Unable to communicate with the remote host {host.state.name}: it is not responding.")
+        return None
+
+    # ---- events ---------------------------------------------------------------------------------------------------------------
+    def log_event(self, kind: Any, text: str, *, user: str = "", entity: Any = None, **fields: Any) -> None:
+        from .objects.events import make_event
+
+        with self.lock:
+            self.events.append(make_event(self, kind, text, user, entity, fields))
+            self.touch()
+
+    def log_host_event(self, host: Host, type_id: str, text: str, severity: str = "info") -> None:
+        entity = next((item for item in self.hosts if item.state is host), None)
+        self.log_event(vim.event.EventEx, text, entity=entity, eventTypeId=type_id, severity=severity, message=text)
+
+    def start_task(self, call: Call, description: str, target: Managed, work: Callable[[], Any]) -> Any:
+        from .objects.tasks import start
+
+        return start(self, call, description, target, work)
+
+    def failed(self, exc: BaseException) -> str:
+        """An internal error: the tests assert that there are none."""
+        text = "".join(traceback.format_exception(exc))
+        self.errors.append(text)
+        return text
+
+    # ---- building -------------------------------------------------------------------------------------------------------------
+    def _build(self, rows: list[dict[str, Any]]) -> None:
+        from .objects import service
+        from .objects.builder import Builder
+
+        builder = Builder(self)
+        builder.roots()
+        number = 0
+        for index, row in enumerate(rows):
+            prepared = self._prepare(row, f"{self.scenario.name}.yml: hosts[{index}]")
+            for own in range(row["count"]):
+                number += 1
+                builder.host(row, self._host(row, prepared, number, own + 1))
+        if self.kind == "esxi" and len(self.hosts) != 1:
+            raise ScenarioError(f"scenario '{self.scenario.name}': kind esxi needs exactly one host, this makes {len(self.hosts)}")
+        service.add_all(self)
+
+    def _prepare(self, row: dict[str, Any], where: str) -> dict[str, Any]:
+        """What all hosts of one entry share, worked out once."""
+        release = profiles.load(row.get("profile", DEFAULT_PROFILE))
+        services, rulesets = release.service_states, release.ruleset_states
+        for key, change in row.get("services", {}).items():
+            if key not in services:
+                raise ScenarioError(f"{where}.services: profile {release.name} has no service '{key}': {near(key, services)}")
+            old = services[key]
+            services = services.changed(key, ServiceState(change.get("running", old.running), change.get("policy", old.policy)))
+        if release.daemons_own_rulesets and release.options["service_opens_ruleset"]:
+            for ruleset in release.rulesets.values():
+                if ruleset.toggle is False and ruleset.owner is not None and ruleset.owner in row.get("services", {}):
+                    rulesets = rulesets.changed(ruleset.key, RulesetState(services[ruleset.owner].running))
+        for key, change in row.get("rulesets", {}).items():
+            if key not in rulesets:
+                raise ScenarioError(f"{where}.rulesets: profile {release.name} has no ruleset '{key}': {near(key, rulesets)}")
+            rulesets = rulesets.changed(key, _ruleset(rulesets[key], change, f"{where}.rulesets.{key}"))
+        settings = {**release.time, **row.get("time", {})}
+        return {"profile": release, "services": services, "rulesets": rulesets, "time": settings}
+
+    def _host(self, row: dict[str, Any], shared: dict[str, Any], number: int, own: int) -> Host:
+        release: Profile = shared["profile"]
+        settings = shared["time"]
+        pattern = row.get("name", "esx-{n:03d}.example.com")
+        try:
+            name = pattern.format(n=number, i=own)
+        except (KeyError, IndexError, ValueError):
+            raise ScenarioError(
+                f"host name pattern '{pattern}': only {{n}} (number in the scenario) and {{i}} (in the entry) exist"
+            ) from None
+        host = Host(self, name, number, release)
+        if "options" in row or self.options:
+            common = {key: self.options[key] for key in ("keyed_paths", "config_when_disconnected") if key in self.options}
+            host.options = shared.setdefault(
+                "options", {"config_when_disconnected": "cached", **release.options, **common, **row.get("options", {})}
+            )
+        host.services, host.rulesets = shared["services"], shared["rulesets"]
+        state = row.get("state", "connected")
+        host.connection = {"disconnected": "disconnected", "not_responding": "notResponding"}.get(state, "connected")
+        host.maintenance = state == "maintenance"
+        policy = row.get("default_policy", {})
+        host.incoming_blocked = policy.get("incoming_blocked", True)
+        host.outgoing_blocked = policy.get("outgoing_blocked", True)
+        host.unreachable_servers = shared.setdefault("unreachable", frozenset(row.get("unreachable_servers", ())))
+        if "state" not in shared:
+            shared["state"] = _time_state(settings)
+        host.time = shared["state"]
+        host.grandmaster = settings.get("ptp_grandmaster", "gone") == "reachable"
+        clock = row.get("clock", {})
+        host.clock.panic = float(host.options["panic_threshold"])
+        shift = clock.get("offset")
+        if isinstance(shift, list):
+            shift = random.Random(f"{self.seed}:{name}").uniform(*shift)
+        host.clock.offset = host.clock.noise if shift is None else float(shift)
+        host.clock.drift_ppm = float(clock.get("drift_ppm", 0.0))
+        if settings.get("last_sync") is not None:
+            host.clock.last_poll = -float(settings["last_sync"])
+        active = settings.get("active_servers")
+        host.begin(synced=shift is None, active_servers=tuple(active) if active is not None else None)
+        return host
+
+    # ---- acting from outside --------------------------------------------------------------------------------------------------
+    def set_connection(self, host: Any, state: str) -> None:
+        """A host drops out of or returns to vCenter; vCenter logs it, as real ones do."""
+        wire = {"not_responding": "notResponding"}.get(state, state)
+        if host.state.connection == wire:
+            return
+        host.state.connection = wire
+        kinds = {"connected": "HostConnectedEvent", "disconnected": "HostDisconnectedEvent", "notResponding": "HostConnectionLostEvent"}
+        kind = VmomiSupport.GetWsdlType("urn:vim25", kinds[wire])
+        self.log_event(kind, f"Host {host.state.name} is now {wire}", entity=host)
+
+    def each(self, function: Callable[[Any], None]) -> None:
+        with self.lock:
+            for host in self.hosts:
+                function(host)
+
+
+def _ruleset(old: RulesetState, change: dict[str, Any], where: str) -> RulesetState:
+    allowed = change.get("allowed_hosts")
+    enabled = change.get("enabled", old.enabled)
+    if allowed is None:
+        return RulesetState(enabled, old.all_ip, old.ip_address, old.ip_network)
+    networks = []
+    for text in allowed.get("ip_network", ()):
+        try:
+            network = ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            raise ScenarioError(f"{where}.allowed_hosts.ip_network: '{text}' is no network such as 192.0.2.0/24") from None
+        networks.append((str(network.network_address), network.prefixlen))
+    return RulesetState(enabled, allowed.get("all_ip", False), tuple(allowed.get("ip_address", ())), tuple(networks))
+
+
+def _time_state(settings: dict[str, Any]) -> Any:
+    from .state import TimeState
+
+    return TimeState(
+        time_zone=settings.get("time_zone", "UTC"),
+        servers=tuple(settings.get("servers", ())),
+        protocol=settings.get("protocol", "ntp"),
+        enabled=settings.get("enabled", True),
+        disable_events=settings.get("disable_events", False),
+        disable_fallback=settings.get("disable_fallback", True),
+        ptp_domain=settings.get("ptp_domain", 0),
+    )
+
+
+__all__ = ["APIS", "StateMap", "World"]
