@@ -8,6 +8,7 @@ Exits with 1 if the fleet is not right in the end. Leaves nothing behind: everyt
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import pathlib
@@ -26,7 +27,8 @@ from typing import Any
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 WIDTH = 100
-PLAYBOOK = "fleetcare.esxi.esxi_remediate"
+LOOK = ("fleetcare.esxi.esxi_ntp_info", "-e", "@fleet.yml")
+MEND = ("fleetcare.esxi.esxi_remediate", "-e", "@fleet.yml")
 WANTED = """\
 esxi_remediate_esxi_hostname: ['*']
 esxi_ntp_align_ntp_servers: [192.0.2.1, 192.0.2.2]
@@ -36,11 +38,12 @@ esxi_ntp_align_max_skew: 1            # seconds
 esxi_ntp_align_step: guarded          # set a clock at once only if it is far off for certain
 esxi_ntp_align_step_threshold: 300
 esxi_ntp_align_wait_for_sync: 10
+esxi_ntp_info_max_skew: 1
 """
 # What no tool may mend by itself; tools/demo_fleet.yml says why.
 FOR_PEOPLE = {"esx-038.example.com": "failed", "esx-040.example.com": "unreachable"}
 SHOWN_DIFF = "esx-033.example.com"
-DONE = {
+CHANGES = {
     "configure_time": "time servers or time service set",
     "open_ntp_client": "firewall opened for NTP (below 8.0 U2 only)",
     "set_ntpd_policy": "start with the host",
@@ -54,10 +57,11 @@ DONE = {
 
 COLOURS = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 RED, GREEN, YELLOW, BLUE, BOLD, DIM = "31", "32", "33", "36", "1", "2"
+TINTS = {"error": RED, "warning": YELLOW, "note": DIM}
 
 
 def paint(text: str, colour: str) -> str:
-    return f"\033[{colour}m{text}\033[0m" if COLOURS and text else text
+    return f"\033[{colour}m{text}\033[0m" if COLOURS and text and colour else text
 
 
 def say(text: str = "") -> None:
@@ -93,17 +97,18 @@ def columns(cells: list[tuple[str, int]], last: list[tuple[str, str]], colour: s
 # ---- the fleet ------------------------------------------------------------------------------------------------------
 
 
-class Interrupted(Exception):
-    pass
-
-
 @contextlib.contextmanager
 def simulator(folder: pathlib.Path) -> Iterator[dict[str, Any]]:
     ready = folder / "ready.json"
     command = [sys.executable, "-m", "tests.simulator", "--listen", "127.0.0.1:0", "--scenario", "tools/demo_fleet.yml"]
     with (folder / "simulator.log").open("w") as log:
         process = subprocess.Popen(
-            [*command, "--ready-file", str(ready)], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+            [*command, "--ready-file", str(ready)],
+            cwd=ROOT,
+            env=os.environ | {"TMPDIR": str(folder)},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
         )
     try:
         ends = time.monotonic() + 60
@@ -121,8 +126,9 @@ def simulator(folder: pathlib.Path) -> Iterator[dict[str, Any]]:
             process.wait()
 
 
-def ask(server: dict[str, Any], path: str, method: str = "GET") -> Any:
-    request = urllib.request.Request(server["control"] + path, method=method, data=b"{}" if method == "POST" else None)
+def ask(server: dict[str, Any], path: str, method: str = "GET", body: dict[str, Any] | None = None) -> Any:
+    data = json.dumps(body or {}).encode() if method == "POST" else None
+    request = urllib.request.Request(server["control"] + path, method=method, data=data)
     # Loopback: no proxy of the user's has a say.
     with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as reply:
         return json.load(reply)
@@ -130,13 +136,18 @@ def ask(server: dict[str, Any], path: str, method: str = "GET") -> Any:
 
 @dataclass
 class Run:
-    """One run of the playbook: what the module said, and what the server's journal says."""
+    """One run of a playbook: what the module said, and what the server's journal says."""
 
     hosts: dict[str, dict[str, Any]]
     diff: dict[str, dict[str, Any]]
+    hints: dict[str, str]
     calls: dict[str, Any]
     seconds: float
     changed: bool
+
+    @property
+    def changes(self) -> dict[str, list[Any]]:
+        return {name: host["changes"] for name, host in self.hosts.items() if host["changes"]}
 
 
 def environment(folder: pathlib.Path, server: dict[str, Any]) -> dict[str, str]:
@@ -149,6 +160,7 @@ def environment(folder: pathlib.Path, server: dict[str, Any]) -> dict[str, str]:
         "VMWARE_USER": server["username"],
         "VMWARE_PASSWORD": server["password"],
         "VMWARE_CA_FILE": server["ca_file"],
+        "TMPDIR": str(folder),
         "XDG_CACHE_HOME": str(folder / "cache"),
         "KEEP_RESULTS": str(folder / "results.json"),
         "ANSIBLE_CONFIG": str(folder / "ansible.cfg"),
@@ -161,17 +173,18 @@ def environment(folder: pathlib.Path, server: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def play(folder: pathlib.Path, server: dict[str, Any], *options: str, last: bool = False) -> Run:
-    say("  " + paint("$ " + " ".join(["ansible-playbook", PLAYBOOK, "-e", "@fleet.yml", *options]), BLUE))
+def play(folder: pathlib.Path, server: dict[str, Any], command: tuple[str, ...], *, last: bool = False) -> Run:
+    say("  " + paint("$ " + " ".join(["ansible-playbook", *command]), BLUE))
     say()
     ask(server, "/clear_journal", "POST")
     env = environment(folder, server) | ({"VMWARE_SESSION": "end"} if last else {})
     results = folder / "results.json"
     results.unlink(missing_ok=True)
-    command = ["ansible-playbook", PLAYBOOK, "-e", f"@{folder / 'fleet.yml'}", *options]
     started = time.monotonic()
     with (folder / "play.log").open("w") as log:
-        process = subprocess.Popen(command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            ["ansible-playbook", *command], cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+        )
         try:
             process.wait(300)
         finally:
@@ -182,7 +195,7 @@ def play(folder: pathlib.Path, server: dict[str, Any], *options: str, last: bool
     if not results.exists():
         raise SystemExit("The playbook came to no result. What it said:\n\n" + (folder / "play.log").read_text())
     kept = json.loads(results.read_text())
-    return Run(kept["hosts"], kept.get("diff") or {}, ask(server, "/summary"), seconds, kept["changed"])
+    return Run(kept["hosts"], kept.get("diff") or {}, kept.get("hints") or {}, ask(server, "/summary"), seconds, kept["changed"])
 
 
 # ---- what is told ---------------------------------------------------------------------------------------------------
@@ -229,29 +242,25 @@ def cause_first(finding: dict[str, Any]) -> tuple[bool, bool, str]:
     return code in ("clock_skewed", "ntp_unsynced", "ntp_never_synced"), finding["level"] != "error", code
 
 
-def found(host: dict[str, Any], *, after: bool) -> list[tuple[str, str]]:
+def found(host: dict[str, Any]) -> list[tuple[str, str]]:
     if host["status"] == "unreachable":
         return [("not reachable", RED)]
-    tints = {"error": RED, "warning": YELLOW, "note": DIM}
-    left = [f for f in host["findings"] if not after or f["status"] == "open"]
-    words = [(f["code"], tints[f["level"]]) for f in sorted(left, key=cause_first)]
-    if host["changes"] and not words and not after:
-        return [("settings differ", YELLOW)]
-    if after and host["status"] == "changed":
-        words.insert(0, ("repaired", GREEN))
+    words = [(finding["code"], TINTS[finding["level"]]) for finding in sorted(host["findings"], key=cause_first)]
     return words or [("right", GREEN)]
 
 
-def table(run: Run, rows: list[list[str]], *, after: bool = False) -> None:
-    widths = (13, 7, 21, 15, 13)
+def table(run: Run, rows: list[list[str]], *, caption: bool = False) -> None:
+    widths = (13, 7, 21, 14, 14)
     head = ("hosts", "ESXi", "clock is off by", "time servers", "service")
-    columns(list(zip(head, widths, strict=True)), [("now" if after else "found", BOLD)], BOLD)
+    columns(list(zip(head, widths, strict=True)), [("found", BOLD)], BOLD)
     for names in rows:
         hosts = [run.hosts[name] for name in names]
         first = hosts[0]
         label = short(names[0]) + (f" +{len(names) - 1}" if len(names) > 1 else "")
-        cells = (label, first.get("version") or "?", clock(hosts), servers(first), service(first))
-        columns(list(zip(cells, widths, strict=True)), found(first, after=after))
+        cells = (label, first.get("version", "?"), clock(hosts), servers(first), service(first))
+        columns(list(zip(cells, widths, strict=True)), found(first))
+    if caption:
+        say("  " + paint("+15: fifteen more like it, the worst clock of them is shown; ±: the error of the measurement", DIM))
     say()
 
 
@@ -263,17 +272,19 @@ def reasons(run: Run) -> None:
             where, first, count = seen.get(finding["code"], (name, finding, 0))
             seen[finding["code"]] = (where, first, count + 1)
     for code, (where, finding, count) in sorted(seen.items(), key=lambda item: cause_first(item[1][1])):
-        tint = RED if finding["level"] == "error" else YELLOW if finding["level"] == "warning" else DIM
+        tint = TINTS[finding["level"]]
         lines = textwrap.wrap(f"{short(where)}: {finding['text']}", WIDTH - 27)
         say(f"  {count:>3}  " + paint(f"{code:<20}", tint) + lines[0])
         for line in lines[1:]:
             say(" " * 27 + line)
+        for line in textwrap.wrap("→ " + run.hints[code], WIDTH - 27):
+            say(" " * 27 + paint(line, DIM))
     say()
 
 
 def show_diff(run: Run, name: str) -> None:
     before, after = run.diff["before"][name], run.diff["after"][name]
-    say(f"  The plan as a diff, here of {short(name)}, ESXi {run.hosts[name]['version']}:")
+    say(f"  The plan as a diff, here of {short(name)}:")
     say()
     for key in before:
         if before[key] != after[key]:
@@ -294,9 +305,9 @@ def figures(run: Run) -> None:
     calls = run.calls
     kib = (calls["bytes_in"] + calls["bytes_out"]) / 1024
     clocks = calls["by_method"].get("QueryDateTime", 0)
+    login = "logged in once" if calls["logins"] == 1 else f"{calls['logins']} logins" if calls["logins"] else "session reused"
     written = f"{calls['writes']} writes" if calls["writes"] else "nothing written"
-    logins = {0: "no login (the session of the last run)", 1: "1 login"}.get(calls["logins"], f"{calls['logins']} logins")
-    text = f"{run.seconds:.1f} s · {logins} · {calls['calls']} calls, {clocks} of them reading a clock · {written} · {kib:.0f} KiB"
+    text = f"{run.seconds:.1f} s · {login} · {calls['calls']} calls, {clocks} to read a clock · {written} · {kib:.0f} KiB"
     say("  " + paint(text, DIM))
 
 
@@ -305,7 +316,7 @@ def not_mended(run: Run) -> None:
         if host["failure"]:
             causes = [f for f in host["findings"] if f["level"] == "error" and f["status"] == "open"]
             cause = min(causes, key=cause_first, default=None)
-            why, step = (cause["text"], cause["hint"]) if cause else (host["failure"]["cause"], host["failure"]["hint"])
+            why, step = (cause["text"], run.hints[cause["code"]]) if cause else (host["failure"]["cause"], host["failure"]["hint"])
             code = f"{cause['code']}: " if cause else ""
             say("  " + paint(f"{short(name)}  {host['status']}", RED))
             note(f"why    {code}{why}", "           ")
@@ -330,61 +341,78 @@ def story(folder: pathlib.Path, server: dict[str, Any]) -> list[str]:
     for line in WANTED.splitlines():
         say("    " + line)
 
-    title("1  Audit: what is wrong, why, and what would be done")
-    audit = play(folder, server, "--check", "--diff")
-    rows = groups(audit)
-    table(audit, rows)
-    reasons(audit)
-    if SHOWN_DIFF in audit.diff.get("before", {}):
-        show_diff(audit, SHOWN_DIFF)
-    figures(audit)
+    # Two minutes pass in the fleet: clocks drift on, and ntpd gives up where it will.
+    ask(server, "/advance", "POST", {"seconds": 120})
+    title("1  Look: what is wrong, and why")
+    look = play(folder, server, LOOK)
+    rows = groups(look)
+    table(look, rows, caption=True)
+    reasons(look)
+    figures(look)
 
-    title("2  Repair")
+    title("2  Plan: what would be done")
+    plan = play(folder, server, (*MEND, "--check", "--diff"))
+    done(plan)
+    show_diff(plan, SHOWN_DIFF)
+    figures(plan)
+
+    title("3  Repair")
     note("It writes, reads everything back, and waits until hosts say that they are synchronised, ten seconds at the most.")
     say()
-    repair = play(folder, server)
-    table(repair, rows, after=True)
-    done = Counter(change["change"] for host in repair.hosts.values() for change in host["changes"])
-    for change, count in done.most_common():
-        say(f"  {count:>3}  {DONE.get(change, change)}")
-    say()
-    say("  What is left for people, and their next step:")
+    repair = play(folder, server, MEND)
+    if repair.changes == plan.changes:
+        say(f"  {len(repair.changes)} hosts changed, as planned, and read back. What is left for people, and their next step:")
+    else:
+        done(repair)
     say()
     not_mended(repair)
     figures(repair)
 
-    title("3  Again: nothing left to do")
-    again = play(folder, server, last=True)
+    title("4  Look again, and repair again: nothing left to do")
+    proof = play(folder, server, LOOK)
+    table(proof, rows)
+    again = play(folder, server, MEND, last=True)
     counts = Counter(host["status"] for host in again.hosts.values())
-    say(f"  {counts['compliant']} hosts are as they shall be, {sum(counts.values()) - counts['compliant']} wait for people, 0 changed.")
+    say(
+        f"  {counts['compliant']} hosts are as they shall be, {counts.total() - counts['compliant']} wait for people, {len(again.changes)} changed."
+    )
     say()
     figures(again)
 
-    problems = judge(server, audit, repair, again)
+    problems = judge(server, [look, plan, proof, again], plan, repair)
     truth = ask(server, "/state")["hosts"]
     close = sum(abs(host["clock_offset"]) < 0.1 for name, host in truth.items() if name not in FOR_PEOPLE)
     title("The simulator, asked behind the collection's back")
-    say(f"  {close} of {len(truth) - len(FOR_PEOPLE)} clocks that can be mended are within 0.1 s; sessions left open: {len(sessions(server))}")
+    say(
+        f"  {close} of {len(truth) - len(FOR_PEOPLE)} clocks that can be mended are within 0.1 s; sessions left open: {len(sessions(server))}."
+    )
     say(f"  The whole demo took {time.monotonic() - started:.0f} s.")
     return problems
+
+
+def done(run: Run) -> None:
+    counts = Counter(change["change"] for changes in run.changes.values() for change in changes)
+    say(f"  {len(run.changes)} of {len(run.hosts)} hosts:")
+    say()
+    for change, count in counts.most_common():
+        say(f"  {count:>3}  {CHANGES.get(change, change)}")
+    say()
 
 
 def sessions(server: dict[str, Any]) -> list[Any]:
     return list(ask(server, "/summary").get("sessions", []))
 
 
-def judge(server: dict[str, Any], audit: Run, repair: Run, again: Run) -> list[str]:
+def judge(server: dict[str, Any], reading: list[Run], plan: Run, repair: Run) -> list[str]:
     """What has to hold for the demo to have worked; sentences for what does not."""
+    again = reading[-1]
     problems = []
-    if audit.calls["writes"] or again.calls["writes"]:
-        problems.append("an audit, or a second run, wrote something")
-    if audit.calls["logins"] + repair.calls["logins"] + again.calls["logins"] != 1:
+    if any(run.calls["writes"] or (run.changed and run is not plan) for run in reading):
+        problems.append("a run that had nothing to write wrote something")
+    if sum(run.calls["logins"] for run in (*reading, repair)) != 1:
         problems.append("there was more than one login")
-    planned = {name: host["changes"] for name, host in audit.hosts.items()}
-    if planned != {name: host["changes"] for name, host in repair.hosts.items()}:
-        problems.append("what was done is not what the audit had planned")
-    if again.changed or not repair.changed:
-        problems.append("the repair changed nothing, or the second run did")
+    if not repair.changes or plan.changes != repair.changes:
+        problems.append("what was done is not what had been planned")
     bad = {name: host["status"] for name, host in again.hosts.items() if host["status"] != "compliant"}
     if bad != FOR_PEOPLE:
         problems.append(f"these are not as they should be in the end: {bad}")
@@ -406,7 +434,9 @@ def what_next() -> None:
     ):
         say("  " + paint(line, BLUE))
     say()
-    note("README.md says how to install and use it, docs/time.md why clocks go wrong, docs/findings.md what each code means. make test verifies everything.")
+    note(
+        "README.md says how to install and use it, docs/time.md why clocks go wrong, docs/findings.md what each code means. make test verifies everything."
+    )
     say()
 
 
@@ -415,6 +445,8 @@ def stop(number: int, _frame: object) -> None:
 
 
 def main() -> int:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop)
     folder = pathlib.Path(tempfile.mkdtemp(prefix="fleetcare-demo-"))
@@ -424,6 +456,9 @@ def main() -> int:
     except KeyboardInterrupt:
         say("\n  stopped")
         return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     for problem in problems:

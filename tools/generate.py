@@ -266,8 +266,8 @@ def role(found: Module) -> Iterator[tuple[str, str]]:
     )
     yield (
         f"{folder}/defaults/main.yml",
-        yaml_file({}, "Nothing is set here: a variable that is not set leaves the option out, so that the module's default,\n"
-                      "the environment (VMWARE_HOST, ...) and module_defaults hold. meta/argument_specs.yml lists them all."),
+        yaml_file({}, "Nothing is set here: a variable that is not set leaves the option out, so that the module's default\n"
+                      "or the environment (VMWARE_HOST, ...) holds. meta/argument_specs.yml lists them all."),
     )  # fmt: skip
     yield (
         f"{folder}/tasks/main.yml",
@@ -293,7 +293,7 @@ def role_readme(found: Module) -> str:
         + variables_table(name, found.own, found.options)
         + "\n## How to connect, which hosts, how a run behaves\n\n"
         + f"The same for every role; set as `{COMPOSER}_hostname` and so on, they serve several roles at once. "
-        + "The connection may also stand in the environment (`VMWARE_HOST`, ...) or in `module_defaults` of `group/fleetcare.esxi.esxi`.\n\n"
+        + "The connection may also stand in the environment (`VMWARE_HOST`, ...); `module_defaults` do not reach into a role.\n\n"
         + variables_table(name, found.shared, found.options)
         + f"\n## Result\n\n`{name}_result`, also when the role failed: `msg` in words, `summary` as counts, `hosts` with one entry a host "
         + f"(`ansible-doc {COLLECTION}.{name}` lists what it holds). Codes of findings: [docs/findings.md](../../docs/findings.md).\n"
@@ -318,14 +318,20 @@ def playbook(found: Module) -> tuple[str, str]:
 
 
 def report_playbook(found: Module) -> tuple[str, str]:
-    """For a module that only reads: what it found, host by host; hosts without a finding are only counted."""
+    """For a module that only reads: what it found, host by host; hosts without a finding are only counted.
+
+    A host that cannot be read must not keep the report of the others from being shown.
+    """
     result = f"{found.name}_result"
+    look = task(found)
+    options = look[f"{COLLECTION}.{found.name}"]
+    options["fail_on"] = options["fail_on"].replace("default=omit", "default='none'")
     play = {
         "name": found.title,
         "hosts": "localhost",
         "gather_facts": False,
         "tasks": [
-            task(found),
+            look,
             {
                 "name": "How it stands",
                 "ansible.builtin.debug": {"msg": f"{{{{ {result}.msg }}}}"},
@@ -333,7 +339,10 @@ def report_playbook(found: Module) -> tuple[str, str]:
             {
                 "name": "What was found",
                 "ansible.builtin.debug": {"msg": "{{ level | zip(code, text, hint) | map('join', ': ') }}"},
-                "vars": {part: f"{{{{ item.value.findings | map(attribute='{part}') }}}}" for part in ("level", "code", "text", "hint")},
+                "vars": {
+                    **{part: f"{{{{ item.value.findings | map(attribute='{part}') }}}}" for part in ("level", "code", "text")},
+                    "hint": f"{{{{ code | map('extract', {result}.hints) }}}}",
+                },
                 "loop": f"{{{{ {result}.hosts | dict2items | selectattr('value.findings') }}}}",
                 "loop_control": {"label": "{{ item.key }}, {{ item.value.status }}"},
             },

@@ -228,7 +228,7 @@ from ansible_collections.fleetcare.esxi.plugins.module_utils._vim import ntp as 
 
 PORT = {
     "index": {"type": "int", "required": True},
-    "device_type": {"type": "str", "required": True, "choices": ["none", "virtualNic", "pciPassthruNic"]},
+    "device_type": {"type": "str", "required": True, "choices": list(domain.DEVICE_TYPES)},
     "device": {"type": "str"},
     "dhcp": {"type": "bool"},
     "ip_address": {"type": "str"},

@@ -13,7 +13,9 @@ from typing import Any
 from tests.bench.measure import Server, ansible_environment
 
 
-def play(folder: pathlib.Path, server: Server, plays: list[dict[str, Any]], *flags: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def play(
+    folder: pathlib.Path, server: Server, plays: list[dict[str, Any]], *flags: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Write the plays down and run them."""
     path = folder / "play.yml"
     path.write_text(json.dumps(plays))

@@ -88,6 +88,8 @@ def test_cpu_and_memory_at_a_thousand_hosts(thousand: Server, tmp_path: pathlib.
         "memory": max(cost.memory for cost in [*checks, *changes]),
     }
     print(json.dumps(figures))
-    assert figures["check"] <= 0.5, figures
-    assert figures["change"] <= 1.0, figures
+    # The goal is 0.5 s and 1 s on a machine where a ping takes 0.85 s; a slower or busier one slows both alike.
+    pace = max(1.0, ping / 0.85)
+    assert figures["check"] <= 0.5 * pace, figures
+    assert figures["change"] <= 1.0 * pace, figures
     assert figures["memory"] <= 128, figures

@@ -85,7 +85,7 @@ def test_signal(fleet: Server, tmp_path: pathlib.Path, number: signal.Signals) -
     wait_for_writes(fleet)
     os.kill(module_process(process.pid), number)
     output = process.communicate(timeout=60)[0]
-    result = json.loads(output[output.index("{") :])
+    result = json.loads(output[output.index("=> {") + 3 :])
     assert number.name in result["msg"]
     assert {name for name, host in result["hosts"].items() if host["changed"]} == changed_hosts(fleet)
     assert quiet_for(fleet, 1.5)

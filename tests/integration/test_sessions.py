@@ -51,7 +51,7 @@ def test_tasks_and_forks_share_one_login(fleet: Server, tmp_path: pathlib.Path) 
 
 
 def test_a_wrong_password_is_tried_once(fleet: Server, tmp_path: pathlib.Path) -> None:
-    done = play(tmp_path, fleet, per_host(6, {**EVERY, "password": "wrong"}, ignore_errors=True), "--forks=6")
+    done = play(tmp_path, fleet, per_host(6, {**EVERY, "password": "not-it"}, ignore_errors=True), "--forks=6")
     assert done.stdout.count("user name or password is wrong") == 1
     assert done.stdout.count("this password was refused") == 5
     summary = fleet.control("/summary")

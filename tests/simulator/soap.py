@@ -90,9 +90,14 @@ class _Reader:
         self.parser.EndElementHandler = self.end
         self.parser.CharacterDataHandler = self.characters
         self.parser.StartNamespaceDeclHandler = self.namespace
+        self.parser.EndNamespaceDeclHandler = self.namespace_end
 
     def namespace(self, prefix: str | None, uri: str) -> None:
         self.namespaces.setdefault(prefix, []).append(uri)
+
+    def namespace_end(self, prefix: str | None) -> None:
+        if self.namespaces.get(prefix):
+            self.namespaces[prefix].pop()
 
     def take(self) -> None:
         """Collect a finished argument (its deserialiser drops `stack` when it is done)."""

@@ -19,12 +19,16 @@ from pyVmomi import VmomiSupport, vim
 from . import profile as profiles
 from .errors import ScenarioError, SoapFault
 from .host import Host
+from .objects import service
+from .objects.builder import Builder
+from .objects.events import make_event
+from .objects.tasks import start as start_task
 from .profile import Profile, near
 from .registry import Call, Managed
 from .scenario import Scenario, scaled
 from .session import Session, Sessions, User
-from .state import RulesetState, ServiceState, StateMap
-from .versions import APIS, at_least
+from .state import RulesetState, ServiceState, TimeState
+from .versions import at_least
 
 DEFAULT_PROFILE = "8.0.3"
 _SUFFIX = re.compile(r"(.+)-(\d+)\Z")
@@ -150,8 +154,6 @@ class World:
 
     # ---- events ---------------------------------------------------------------------------------------------------------------
     def log_event(self, kind: Any, text: str, *, user: str = "", entity: Any = None, **fields: Any) -> None:
-        from .objects.events import make_event
-
         with self.lock:
             self.events.append(make_event(self, kind, text, user, entity, fields))
             self.touch()
@@ -161,9 +163,7 @@ class World:
         self.log_event(vim.event.EventEx, text, entity=entity, eventTypeId=type_id, severity=severity, message=text)
 
     def start_task(self, call: Call, description: str, target: Managed, work: Callable[[], Any]) -> Any:
-        from .objects.tasks import start
-
-        return start(self, call, description, target, work)
+        return start_task(self, call, description, target, work)
 
     def failed(self, exc: BaseException) -> str:
         """An internal error: the tests assert that there are none."""
@@ -173,9 +173,6 @@ class World:
 
     # ---- building -------------------------------------------------------------------------------------------------------------
     def _build(self, rows: list[dict[str, Any]]) -> None:
-        from .objects import service
-        from .objects.builder import Builder
-
         builder = Builder(self)
         builder.roots()
         number = 0
@@ -281,9 +278,7 @@ def _ruleset(old: RulesetState, change: dict[str, Any], where: str) -> RulesetSt
     return RulesetState(enabled, allowed.get("all_ip", False), tuple(allowed.get("ip_address", ())), tuple(networks))
 
 
-def _time_state(settings: dict[str, Any]) -> Any:
-    from .state import TimeState
-
+def _time_state(settings: dict[str, Any]) -> TimeState:
     return TimeState(
         time_zone=settings.get("time_zone", "UTC"),
         servers=tuple(settings.get("servers", ())),
@@ -293,6 +288,3 @@ def _time_state(settings: dict[str, Any]) -> Any:
         disable_fallback=settings.get("disable_fallback", True),
         ptp_domain=settings.get("ptp_domain", 0),
     )
-
-
-__all__ = ["APIS", "StateMap", "World"]

@@ -23,7 +23,7 @@ def fan_out(keys: Iterable[KeyT], work: Callable[[KeyT], ValueT], *, parallel: i
 
     def guarded(key: KeyT) -> ValueT | FleetcareError:
         if guard.reason:
-            return Interrupted(f"not started, because {guard.reason}", hint="Run the task again to finish.")
+            return Interrupted(f"not started, because {guard.reason}")
         try:
             return work(key)
         except FleetcareError as problem:

@@ -71,7 +71,7 @@ def error_from(fault: Any) -> FleetcareError:
 
 
 def fault_name(fault: Any) -> str:
-    return type(fault).__name__.rpartition(".")[2]
+    return getattr(fault, "name_on_wire", "") or type(fault).__name__.rpartition(".")[2]
 
 
 def _texts(fault: Any) -> str:

@@ -88,10 +88,7 @@ class Guard:
     def check(self) -> None:
         """Raise when the run has to stop. Called before every write."""
         if self.reason:
-            raise Interrupted(
-                f"stopped before the next write, because {self._reason}",
-                hint="What was changed until then is listed; run the task again to finish.",
-            )
+            raise Interrupted(f"stopped before the next write, because {self._reason}")
 
     def remaining(self, at_most: float) -> float:
         """Seconds that a wait may take: ``at_most``, or less when the deadline is nearer.

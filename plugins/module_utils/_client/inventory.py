@@ -105,8 +105,8 @@ def choose(hosts: list[Target], selection: Selection) -> list[Target]:
     chosen = hosts
     for option, kind, wanted in (
         ("datacenter", "datacenter", selection.datacenters),
-        ("cluster_name", "cluster", selection.clusters),
         ("folder", "folder", selection.folders),
+        ("cluster_name", "cluster", selection.clusters),
     ):
         if wanted:
             chosen = _within(option, kind, wanted, chosen)
@@ -122,19 +122,18 @@ def choose(hosts: list[Target], selection: Selection) -> list[Target]:
 
 
 def _named(option: str, name: str, hosts: list[Target], *, must: bool = True) -> list[Target]:
-    if any(sign in name for sign in "*?["):
-        found = [host for host in hosts if fnmatch.fnmatchcase(host.name.lower(), name.lower())]
-    elif _MOID.match(name) and not any(host.name == name for host in hosts):
+    found = [host for host in hosts if host.name.lower() == name.lower()]
+    if len(found) > 1:
+        raise TargetUnknown(
+            f"{option} {name!r} is the name of {len(found)} hosts",
+            hint="Add cluster_name or datacenter, or use the managed object id: "
+            + _listed(f"{host.path} ({host.ref.id})" for host in found)
+            + ".",
+        )
+    if not found and _MOID.match(name):
         found = [host for host in hosts if host.ref.id == name]
-    else:
-        found = [host for host in hosts if host.name.lower() == name.lower()]
-        if len(found) > 1:
-            raise TargetUnknown(
-                f"{option} {name!r} is the name of {len(found)} hosts",
-                hint="Add cluster_name or datacenter, or use the managed object id: "
-                + _listed(f"{host.path} ({host.ref.id})" for host in found)
-                + ".",
-            )
+    if not found:
+        found = [host for host in hosts if fnmatch.fnmatchcase(host.name.lower(), name.lower())]
     if must and not found:
         raise TargetUnknown(f"{option} {name!r} matches no host", hint=_candidates(name, [host.name for host in hosts]))
     return found
@@ -147,19 +146,18 @@ def _within(option: str, kind: str, wanted: Iterable[str], hosts: list[Target]) 
         names.update(host.within(kind))
     paths: set[str] = set()
     for name in wanted:
-        if any(sign in name for sign in "*?["):
-            found = {path for path, own in names.items() if own and fnmatch.fnmatchcase(own.lower(), name.lower())}
-        else:
-            found = {path for path, own in names.items() if own.lower() == name.lower() or path.lower() == name.strip("/").lower()}
-            if len(found) > 1:
-                raise TargetUnknown(
-                    f"{option} {name!r} stands for {len(found)} places",
-                    hint="Give the whole path: " + _listed(sorted(found)) + ".",
-                )
+        found = {path for path, own in names.items() if own.lower() == name.lower() or path.lower() == name.strip("/").lower()}
+        if len(found) > 1:
+            raise TargetUnknown(
+                f"{option} {name!r} stands for {len(found)} places",
+                hint="Give the whole path: " + _listed(sorted(found)) + ".",
+            )
+        if not found:
+            found = {path for path, own in names.items() if fnmatch.fnmatchcase(own.lower(), name.lower())}
         if not found:
             raise TargetUnknown(
                 f"{option} {name!r} matches nothing that holds hosts",
-                hint=_candidates(name, sorted({own for own in names.values() if own})),
+                hint=_candidates(name, sorted(set(names.values()))),
             )
         paths |= found
     return [host for host in hosts if paths & set(host.within(kind))]

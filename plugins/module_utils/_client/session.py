@@ -70,6 +70,8 @@ class Session:
     def __enter__(self) -> Session:
         try:
             self.content, self._anonymous = self._introduce(_SERVICE, "RetrieveServiceContent", {}, repeat=True)
+            if self.content is None:
+                raise EndpointUnreachable("what it answers is no SOAP", hint="Check that hostname and port belong to vSphere.")
             self._wire = vmomi.Wire(vmomi.newest_version(self.content.about.apiVersion))
             self._authenticate(stale="")
         except FleetcareError as problem:
@@ -155,14 +157,20 @@ class Session:
     def _call(self, ref: Ref, operation: str, arguments: dict[str, Any], *, repeat: bool) -> Any:
         info = vmomi.method(ref.type, operation)
         body = self._wire.request(ref, info, arguments)
-        return self._send(body, lambda reply: self._wire.result(reply.body(), info.result), repeat=repeat)
+        return self._send(body, lambda reply: self._result(reply, info), repeat=repeat)
+
+    def _result(self, reply: Reply, info: Any) -> Any:
+        result = self._wire.result(reply.body(), info.result)
+        if isinstance(result, vmomi.UnknownFault):
+            raise error_from(result)
+        return result
 
     def _introduce(self, ref: Ref, operation: str, arguments: dict[str, Any], *, repeat: bool) -> tuple[Any, str]:
         """A call made before there is a session: its result, and the cookie that came with it."""
         info = vmomi.method(ref.type, operation)
 
         def consume(reply: Reply) -> tuple[Any, str]:
-            return self._wire.result(reply.body(), info.result), _cookie_of(reply) or self._anonymous
+            return self._result(reply, info), _cookie_of(reply) or self._anonymous
 
         return self._send(self._wire.request(ref, info, arguments), consume, repeat=repeat, cookie=self._anonymous)
 

@@ -52,7 +52,27 @@ def newest_version(api_version: str) -> str:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in re.findall(r"\d+", version.rpartition("/")[2]))
+    numbers = [int(number) for number in re.findall(r"\d+", version.rpartition("/")[2])]
+    return tuple([*numbers, 0, 0, 0, 0][:4])
+
+
+class UnknownFault(Exception):
+    """An answer that pyVmomi's tables do not cover: a fault newer than they are, or one that some proxy wrote."""
+
+    def __init__(self, name: str, text: str) -> None:
+        super().__init__(text)
+        self.name_on_wire = name
+        self.msg = text
+
+    @classmethod
+    def read(cls, body: bytes, problem: Exception) -> UnknownFault:
+        root = ElementTree.fromstring(body)
+        text = root.find(".//faultstring")
+        detail = root.find(".//detail/*")
+        if text is None and detail is None:
+            return cls("UnknownAnswer", f"pyvmomi cannot read it ({type(problem).__name__}: {problem}); a newer one may")
+        name = "" if detail is None else _local(detail.get(_XSI_TYPE) or detail.tag)
+        return cls(name or "UnknownFault", "" if text is None else text.text or "")
 
 
 class Wire:
@@ -85,7 +105,10 @@ class Wire:
 
     def result(self, body: bytes, result_type: Any) -> Any:
         """The typed result, or the fault as an exception object. Raises ExpatError when it is no SOAP."""
-        return SoapAdapter.SoapResponseDeserializer(self._stub).Deserialize(body, result_type)
+        try:
+            return SoapAdapter.SoapResponseDeserializer(self._stub).Deserialize(body, result_type)
+        except (LookupError, AttributeError, TypeError, ValueError) as problem:
+            return UnknownFault.read(body, problem)
 
     def managed(self, ref: Ref) -> Any:
         """A reference as an argument for a typed call."""
@@ -156,7 +179,8 @@ def _dynamic(element: ElementTree.Element) -> Any:
     """A value whose type the element itself names (anyType)."""
     name = _local(element.get(_XSI_TYPE, ""))
     if name.startswith("ArrayOf"):
-        item = _reader(name[7:])
+        # ArrayOfInt holds xsd:int, ArrayOfHostService holds HostService.
+        item = _SIMPLE.get(name[7:8].lower() + name[8:]) or _reader(name[7:])
         return [item(child) for child in element]
     return _reader(name)(element)
 
@@ -166,11 +190,16 @@ def _reader(wsdl_name: str) -> Callable[[ElementTree.Element], Any]:
     simple = _SIMPLE.get(wsdl_name)
     if simple:
         return simple
+    known = _known(wsdl_name)
+    return _unknown if known is None else _typed_reader(known)
+
+
+@functools.cache
+def _known(wsdl_name: str) -> Any:
     try:
-        known = VmomiSupport.GetWsdlType(NAMESPACE, wsdl_name)
+        return VmomiSupport.GetWsdlType(NAMESPACE, wsdl_name)
     except KeyError:
-        return _unknown
-    return _typed_reader(known)
+        return None
 
 
 @functools.cache
@@ -210,10 +239,12 @@ def _structure(known: type) -> Callable[[ElementTree.Element], Any]:
         return members[tag]
 
     def read(element: ElementTree.Element) -> dict[str, Any]:
-        actual = element.get(_XSI_TYPE)
-        if actual and _local(actual) != own_name:
-            return {**_reader(_local(actual))(element), "_type": _local(actual)}
         result: dict[str, Any] = {}
+        actual = _local(element.get(_XSI_TYPE) or own_name)
+        if actual != own_name:
+            if _known(actual):
+                return {**_reader(actual)(element), "_type": actual}
+            result["_type"] = actual
         for child in element:
             tag = child.tag
             is_list, item = members.get(tag) or member(tag)
@@ -258,5 +289,6 @@ _SIMPLE: dict[str, Callable[[ElementTree.Element], Any]] = {
     "float": lambda element: float(element.text or 0),
     "dateTime": lambda element: moment(element.text or ""),
     "ManagedObjectReference": lambda element: Ref(element.get("type", ""), element.text or ""),
+    "anyType": _dynamic,
     **dict.fromkeys(("byte", "short", "int", "long"), lambda element: int(element.text or 0)),
 }

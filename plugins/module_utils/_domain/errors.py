@@ -105,6 +105,9 @@ class Interrupted(FleetcareError):
 
     kind = "interrupted"
 
+    def __init__(self, cause: str, *, target: str = "", doing: str = "") -> None:
+        super().__init__(cause, target=target, doing=doing, hint="What was changed until then is listed; run the task again to finish.")
+
 
 class WriteRefused(FleetcareError):
     """The write gate is shut. In a check run this is a defect of ours, never the user's."""

@@ -20,6 +20,9 @@ from .plan import Change, Finding, Meaning, Plan, described, plain
 
 _LABEL = re.compile(r"^(?!-)[a-z0-9_-]{1,63}(?<!-)$")
 DEVICE_TYPES = ("none", "virtualNic", "pciPassthruNic")
+_PORT_FIELDS = ("device_type", "device", "dhcp", "ip_address", "subnet_mask")
+# What ntp.conf knows after the name of a server (ntpd 4.2.8, which HostNtpConfig names).
+_SERVER_OPTIONS = frozenset("autokey burst iburst key minpoll maxpoll mode noselect preempt prefer true ttl version xleave".split())
 
 MEANINGS: dict[str, Meaning] = {
     "clock_skewed": Meaning(
@@ -51,6 +54,12 @@ MEANINGS: dict[str, Meaning] = {
         "The other clocks agree with each other and not with vCenter.",
         "Check the time settings of the vCenter appliance, or set reference to control_node or fleet.",
         "comparison of all measured clocks; CurrentTime of vCenter",
+    ),
+    "fleet_disagrees": Meaning(
+        "error",
+        "The clocks of the fleet have no majority, so their median means nothing.",
+        "Set reference to control_node or vcenter, after a look at that clock.",
+        "comparison of all measured clocks",
     ),
     "reference_unavailable": Meaning(
         "error",
@@ -108,8 +117,8 @@ MEANINGS: dict[str, Meaning] = {
     ),
     "ntp_ruleset_closed": Meaning(
         "warning",
-        "ntpd runs and the firewall ruleset ntpClient is closed, which this release lets nobody open by hand.",
-        "Restart the time service; from 8.0 Update 2 the daemon itself opens it.",
+        "ntpd runs and the firewall ruleset ntpClient is closed, so no answer comes in.",
+        "Set service_state: started, which opens it; from 8.0 Update 2 on the daemon does that itself when it is restarted.",
         "config.firewall, ruleset ntpClient, userControllable",
     ),
     "ntp_shut_out": Meaning(
@@ -280,7 +289,7 @@ def parse(params: Mapping[str, Any]) -> Wanted:
     wait = params.get("wait_for_sync") or 0
     if not 0 <= wait <= 86400:
         raise BadInput(f"wait_for_sync {wait:g} is not between 0 and 86400 seconds", hint="0 means: do not wait.")
-    samples = params.get("clock_samples") or 3
+    samples = 3 if params.get("clock_samples") is None else params["clock_samples"]
     if not 1 <= samples <= 20:
         raise BadInput(f"clock_samples {samples} is not between 1 and 20", hint="3 is enough on most networks.")
     return Wanted(
@@ -308,6 +317,12 @@ def _entries(servers: Iterable[str]) -> tuple[str, ...]:
         if not entry:
             raise BadInput(f"ntp_servers entry {position} is empty", hint="Remove it; often a variable is empty there.")
         name = entry.split()[0]
+        strange = [word for word in entry.split()[1:] if word not in _SERVER_OPTIONS and not word.isdigit()]
+        if strange:
+            raise BadInput(
+                f"ntp_servers entry {position} has {strange[0]!r} behind {name!r}, which is no ntp.conf option",
+                hint="Use one server an entry; options such as iburst or minpoll 4 may follow after a space.",
+            )
         if not _is_address(name) and not _is_hostname(name):
             raise BadInput(
                 f"ntp_servers entry {position}, {name!r}, is neither an IP address nor a host name",
@@ -469,7 +484,11 @@ def survey(states: Iterable[State], common: Mapping[str, Any], wanted: Wanted) -
     if wanted.reference == "fleet":
         if len(hosts) < 3:
             return Survey(doubt=_found("reference_unavailable", f"only {len(hosts)} clocks answered, too few for a median"))
-        return Survey(reference=_middle(hosts))
+        middle = _middle(hosts)
+        near = [clock for clock in hosts if clock.minus(middle).within(wanted.max_skew) is not False]
+        if len(near) * 2 <= len(hosts):
+            return Survey(doubt=_found("fleet_disagrees", f"only {len(near)} of {len(hosts)} clocks are near their median"))
+        return Survey(reference=middle)
     if wanted.reference == "vcenter":
         if vcenter is None:
             return Survey(doubt=_found("reference_unavailable", "the endpoint is a stand-alone host, there is no vCenter clock"))
@@ -562,9 +581,9 @@ def _changes(state: State, wanted: Wanted, seen: Survey, refused: set[str]) -> l
     if config:
         then(ConfigureTime(**config))
     speaks_ntp = now.protocol != "ptp"
-    gave_up = step is not None and state.gave_up is not None
-    runs = wanted.running if wanted.running is not None else state.running or gave_up
-    if runs and speaks_ntp and now.ruleset and not now.ruleset.enabled and now.ruleset.controllable is not False:
+    revived = step is not None and state.gave_up is not None
+    runs = wanted.running if wanted.running is not None else state.running or revived
+    if (wanted.running or revived) and speaks_ntp and now.ruleset and not now.ruleset.enabled and now.ruleset.controllable is not False:
         then(OpenNtpClient())
     if wanted.policy and now.service and now.service.policy != wanted.policy:
         then(SetNtpdPolicy(wanted.policy))
@@ -579,7 +598,7 @@ def _changes(state: State, wanted: Wanted, seen: Survey, refused: set[str]) -> l
 def _step(state: State, wanted: Wanted, seen: Survey) -> StepClock | None:
     """Guarded: asked for, certain, beyond the threshold, from a reference nobody doubts, and never against PTP."""
     skew = seen.skew(state)
-    if not wanted.step or skew is None or seen.reference is None or seen.doubt or state.stepped:
+    if not wanted.step or skew is None or seen.reference is None or seen.doubt or state.stepped or state.settling:
         return None
     if state.protocol == "ptp" or wanted.protocol == "ptp" or wanted.max_skew is None:
         return None
@@ -594,17 +613,20 @@ def _ptp_holds(have: Ptp | None, want: Ptp) -> bool:
     ports = {port.index: port for port in have.ports}
     return all(
         port.index in ports
-        and all(
-            getattr(port, name) is None or getattr(port, name) == getattr(ports[port.index], name)
-            for name in ("device_type", "device", "dhcp", "ip_address", "subnet_mask")
-        )
+        and all(getattr(port, name) is None or getattr(port, name) == getattr(ports[port.index], name) for name in _PORT_FIELDS)
         for port in want.ports
     )
 
 
 def _ptp_merged(have: Ptp | None, want: Ptp) -> Ptp:
+    """What is not named keeps its value, down to the settings of a port whose kind of device stays."""
     ports = {port.index: port for port in (have.ports if have else ())}
-    ports.update({port.index: port for port in want.ports})
+    for port in want.ports:
+        old = ports.get(port.index)
+        if old and old.device_type == port.device_type:
+            named = {name: value for name in _PORT_FIELDS if (value := getattr(port, name)) is not None}
+            port = replace(old, **named)
+        ports[port.index] = port
     domain = want.domain if want.domain is not None else have.domain if have else None
     return Ptp(domain, tuple(ports[index] for index in sorted(ports)))
 
@@ -615,14 +637,18 @@ def after(read: State, predicted: State, waited: bool) -> State:
 
 
 def settled(state: State, wanted: Wanted, seen: Survey) -> bool:
-    """Whether there is nothing left to wait for: synchronised where the host says so, within max_skew where asked."""
+    """Whether there is nothing left to wait for: synchronised where the host says so, within max_skew where asked,
+    or kept from it by something that time does not mend."""
+    if any(finding.level == "error" for finding in (*_service_findings(state, wanted), *_source_findings(state, wanted))):
+        return True
     skew = seen.skew(state)
-    in_time = wanted.max_skew is None or skew is None or skew.within(wanted.max_skew) is not False
-    return state.synced is not False and in_time
+    in_time = wanted.max_skew is None or skew is None or seen.doubt is not None or skew.within(wanted.max_skew) is not False
+    return not state.running or (state.synced is not False and in_time)
 
 
 def _diagnose(state: State, wanted: Wanted, seen: Survey) -> list[Finding]:
-    return [*_clock_findings(state, wanted, seen), *_source_findings(state, wanted), *_service_findings(state, wanted)]
+    """Causes before symptoms: the first error's next step is the one that people read."""
+    return [*_service_findings(state, wanted), *_source_findings(state, wanted), *_clock_findings(state, wanted, seen)]
 
 
 def _clock_findings(state: State, wanted: Wanted, seen: Survey) -> list[Finding]:
@@ -666,9 +692,10 @@ def _source_findings(state: State, wanted: Wanted) -> list[Finding]:
 
 
 def _follows_stranger(state: State) -> bool:
-    """Only addresses can be compared: a name may resolve to whatever the host reports."""
+    """Only like can be compared with like: a configured name may resolve to the address that the host reports."""
     known = {address_of(entry) for entry in state.servers}
-    return bool(state.remote_server and known) and address_of(state.remote_server or "") not in known and all(map(_is_address, known))
+    remote = address_of(state.remote_server or "")
+    return bool(remote and known) and remote not in known and all(_is_address(name) == _is_address(remote) for name in known)
 
 
 def _service_findings(state: State, wanted: Wanted) -> list[Finding]:
@@ -685,7 +712,7 @@ def _service_findings(state: State, wanted: Wanted) -> list[Finding]:
     if service.running and service.policy == "off" and wanted.policy is None and wanted.running is not False:
         # A real 8.0.3 host ran ntpd with policy off and `enabled` true: there the policy says little.
         found.append(_found("ntp_policy_off", "running, policy off", level="note" if state.enabled else ""))
-    if ruleset and service.running and not ruleset.enabled and ruleset.controllable is False and not state.settling:
+    if ruleset and service.running and not ruleset.enabled and not state.settling:
         found.append(_found("ntp_ruleset_closed", "ntpd runs, ntpClient is closed"))
     if ruleset and not ruleset.all_ip and state.servers:
         out = [entry.split()[0] for entry in state.servers if not _admits(ruleset.allowed, address_of(entry))]

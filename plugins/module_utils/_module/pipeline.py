@@ -284,10 +284,8 @@ def judge_findings(outcome: Outcome) -> None:
     if not outcome.feature.writes:
         return
     for entry in outcome.entries.values():
-        errors = entry.final.errors if entry.final and entry.failure is None else ()
-        if errors:
+        if entry.final and entry.final.errors and entry.failure is None:
+            told = [finding for finding in entry.final.findings if finding.level != "note"]
             entry.failure = NotCompliant(
-                "; ".join(f"{finding.code}: {finding.text}" for finding in errors),
-                target=entry.target.name,
-                hint=errors[0].hint,
+                "; ".join(f"{finding.code}: {finding.text}" for finding in told), target=entry.target.name, hint=told[0].hint
             )

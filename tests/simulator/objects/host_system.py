@@ -18,7 +18,7 @@ from ..plain import data
 from ..registry import Call, Managed, operation, prop
 from ..versions import Api, older
 from ..xmlwrite import frozen
-from . import date_time_system, firewall_system, network_system, option_manager, service_system
+from . import date_time_system, firewall_system, network_system, option_manager, service_system, vsan_system
 from .inventory import ComputeResource, Datacenter, Entity, array
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ FAMILIES: dict[str, Any] = {
     "networkSystem": network_system.HostNetworkSystem,
     "serviceSystem": service_system.HostServiceSystem,
     "virtualNicManager": network_system.HostVirtualNicManager,
+    "vsanSystem": vsan_system.HostVsanSystem,
 }
 _BY_PREFIX = {prefix: member for member, (prefix, _fixed) in MANAGERS.items()}
 
@@ -406,7 +407,7 @@ class HostSystem(Entity):
     def QueryHostConnectionInfo(self, call: Call) -> Any:
         return data("vim.host.ConnectInfo", {"serverIp": None, "inDasCluster": False, "host": self.summary()})
 
-    @operation(privilege="System.View")
+    @operation(privilege="System.Read", needs_host=True)
     def RetrieveHardwareUptime(self, call: Call) -> int:
         return 178220
 

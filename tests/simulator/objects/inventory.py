@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import VmomiSupport, vim
 
 from ..plain import data
-from ..registry import Managed, prop
+from ..registry import Call, Managed, operation, prop
 from ..xmlwrite import frozen
 
 if TYPE_CHECKING:
@@ -204,6 +204,19 @@ class ClusterComputeResource(ComputeResource):
     @prop
     def configurationEx(self) -> Any:
         return data("vim.cluster.ConfigInfoEx", {**self._settings(), "vmSwapPlacement": "vmDirectory", "spbmEnabled": True}, fill=True)
+
+    @operation(privilege="System.Read")
+    def GetResourceUsage(self, call: Call) -> Any:
+        figures = self._figures()
+        usage = {
+            "cpuUsedMHz": 306 * figures["numEffectiveHosts"],
+            "cpuCapacityMHz": figures["effectiveCpu"],
+            "memUsedMB": 5986 * figures["numEffectiveHosts"],
+            "memCapacityMB": figures["effectiveMemory"],
+            "storageUsedMB": 1 << 19,
+            "storageCapacityMB": 1 << 20,
+        }
+        return data("vim.cluster.ResourceUsageSummary", usage)
 
 
 _ALLOCATION = {"reservation": 0, "expandableReservation": True, "limit": -1, "shares": {"shares": 4000, "level": "normal"}}

@@ -305,12 +305,12 @@ class PropertyCollector(Managed):
             raise SoapFault("InvalidArgument", "A specified parameter was not correct: token", invalidProperty="token")
         return page
 
-    @operation(privilege="System.Anonymous")
+    @operation(privilege="System.View")
     def ContinueRetrievePropertiesEx(self, call: Call, token: str) -> Raw:
         rest, limit = self._token(call, token)
         return self._page(call, rest, limit)
 
-    @operation(privilege="System.Anonymous")
+    @operation(privilege="System.View")
     def CancelRetrievePropertiesEx(self, call: Call, token: str) -> None:
         self._token(call, token)
 

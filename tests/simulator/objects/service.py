@@ -19,6 +19,7 @@ from .events import EventManager
 from .property_collector import PropertyCollector
 from .search_index import SearchIndex
 from .session_manager import SessionManager
+from .small_managers import CustomFieldsManager, ExtensionManager
 from .tasks import TaskManager
 from .views import ViewManager
 
@@ -67,10 +68,12 @@ def add_all(world: World) -> None:
         ("eventManager", EventManager),
         ("taskManager", TaskManager),
         ("searchIndex", SearchIndex),
+        ("customFieldsManager", CustomFieldsManager),
+        ("extensionManager", ExtensionManager),
     ):
         moid = CONTENT[member][column]
-        assert moid is not None
-        world.add(family(world, moid))
+        if moid is not None:
+            world.add(family(world, moid))
     if world.kind == "esxi":
         world.hosts[0].make_fixed_managers()
 
@@ -135,7 +138,7 @@ class ServiceInstance(Managed):
     def RetrieveServiceContent(self, call: Call) -> Any:
         return self.service_content()
 
-    @operation(privilege="System.Anonymous", anonymous=True)
+    @operation(privilege="System.View", anonymous=True)
     def CurrentTime(self, call: Call) -> datetime.datetime:
         # vCenter's clock there, the host's on a stand-alone host; answered without a session (facts.md 2.4, 6.1).
         return self.world.server_time()

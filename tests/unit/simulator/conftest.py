@@ -48,6 +48,7 @@ def client(sim: Simulator, user: str | None = None, version: str | None = None) 
     """A logged-in pyVmomi client; with a version, one that speaks only that ("vim25/7.0.3.0")."""
     name = user or sim.username
     password = sim.world.users[name].password
+    si: Any
     if version is None:
         si = SmartConnect(host=sim.hostname, port=sim.port, user=name, pwd=password, sslContext=tls(sim))
     else:
@@ -124,13 +125,22 @@ class Raw:
         self.connection.request("GET", path)
         return self._reply()
 
-    def post(self, inner: str, *, cookie: str | None = None, action: str | None = "urn:vim25/8.0.3.0", path: str = "/sdk", chunked: bool = False, **more: str) -> Reply:
+    def post(
+        self,
+        inner: str,
+        *,
+        cookie: str | None = None,
+        action: str | None = "urn:vim25/8.0.3.0",
+        path: str = "/sdk",
+        chunked: bool = False,
+        more: dict[str, str] | None = None,
+    ) -> Reply:
         body = (
             '<?xml version="1.0"?><Envelope xmlns="http://schemas.xmlsoap.org/soap/envelope/" '
             'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"><Header><operationID>t-1</operationID></Header>'
             f"<Body>{inner}</Body></Envelope>"
         ).encode()
-        headers = {"Content-Type": "text/xml", **more}
+        headers = {"Content-Type": "text/xml", **(more or {})}
         if action is not None:
             headers["SOAPAction"] = action
         if cookie is not None:

@@ -36,7 +36,8 @@ def test_bulk_read_with_pages(sim: Simulator, si: Any) -> None:
 
 def test_a_page_can_be_cancelled_and_is_gone_then(si: Any) -> None:
     spec = Collector.FilterSpec(
-        propSet=[Collector.PropertySpec(type=vim.HostSystem, pathSet=["name"])], objectSet=[Collector.ObjectSpec(obj=moid) for moid in _hosts(si)]
+        propSet=[Collector.PropertySpec(type=vim.HostSystem, pathSet=["name"])],
+        objectSet=[Collector.ObjectSpec(obj=moid) for moid in _hosts(si)],
     )
     page = si.content.propertyCollector.RetrievePropertiesEx([spec], Collector.RetrieveOptions(maxObjects=1))
     si.content.propertyCollector.CancelRetrievePropertiesEx(page.token)
@@ -64,7 +65,10 @@ def test_the_recursive_traversal_that_older_clients_use(sim: Simulator, si: Any)
         Collector.TraversalSpec(name="cr", type=vim.ComputeResource, path="host", skip=False, selectSet=[]),
     ]
     spec = Collector.FilterSpec(
-        propSet=[Collector.PropertySpec(type=vim.HostSystem, pathSet=["name"]), Collector.PropertySpec(type=vim.ManagedEntity, pathSet=["parent"])],
+        propSet=[
+            Collector.PropertySpec(type=vim.HostSystem, pathSet=["name"]),
+            Collector.PropertySpec(type=vim.ManagedEntity, pathSet=["parent"]),
+        ],
         objectSet=[Collector.ObjectSpec(obj=si.content.rootFolder, skip=False, selectSet=select)],
     )
     found = si.content.propertyCollector.RetrieveContents([spec])
@@ -97,7 +101,16 @@ def test_the_same_data_on_host_and_manager(host_of: Callable[[str], Any]) -> Non
 
 @pytest.mark.parametrize(
     "path",
-    ["nmae", "config.nope", "parent.name", "config.service.service.key", "config.", "config.dateTimeInfo[3]", 'name["x"]', "summary.host.name"],
+    [
+        "nmae",
+        "config.nope",
+        "parent.name",
+        "config.service.service.key",
+        "config.",
+        "config.dateTimeInfo[3]",
+        'name["x"]',
+        "summary.host.name",
+    ],
 )
 def test_an_invalid_path_fails_the_whole_call(si: Any, path: str) -> None:
     with pytest.raises(vmodl.query.InvalidProperty) as caught:
@@ -112,7 +125,11 @@ def test_all_properties_of_a_host(si: Any) -> None:
     assert {"name", "config", "summary", "runtime", "capability", "hardware", "configManager"} <= {item.name for item in found.propSet}
 
 
-KEYED = ['config.service.service["ntpd"]', 'config.firewall.ruleset["sshServer"].enabled', "config.option[\"UserVars.SuppressShellWarning\"].value"]
+KEYED = [
+    'config.service.service["ntpd"]',
+    'config.firewall.ruleset["sshServer"].enabled',
+    'config.option["UserVars.SuppressShellWarning"].value',
+]
 
 
 def test_keyed_paths(si: Any) -> None:
@@ -139,7 +156,9 @@ def test_keyed_paths_can_be_refused_or_missing(where: str) -> None:
 
 def test_reading_a_missing_object(si: Any) -> None:
     gone = vim.HostSystem("host-999", si._stub)
-    spec = Collector.FilterSpec(propSet=[Collector.PropertySpec(type=vim.HostSystem, pathSet=["name"])], objectSet=[Collector.ObjectSpec(obj=gone)])
+    spec = Collector.FilterSpec(
+        propSet=[Collector.PropertySpec(type=vim.HostSystem, pathSet=["name"])], objectSet=[Collector.ObjectSpec(obj=gone)]
+    )
     with pytest.raises(vmodl.fault.ManagedObjectNotFound) as caught:
         si.content.propertyCollector.RetrieveContents([spec])
     assert caught.value.obj._moId == "host-999"
@@ -196,7 +215,9 @@ def test_a_task_can_be_cancelled() -> None:
 
 
 def _filter(si: Any, host: Any, paths: list[str]) -> Any:
-    spec = Collector.FilterSpec(propSet=[Collector.PropertySpec(type=vim.HostSystem, pathSet=paths)], objectSet=[Collector.ObjectSpec(obj=host)])
+    spec = Collector.FilterSpec(
+        propSet=[Collector.PropertySpec(type=vim.HostSystem, pathSet=paths)], objectSet=[Collector.ObjectSpec(obj=host)]
+    )
     return si.content.propertyCollector.CreateFilter(spec, True)
 
 
@@ -240,7 +261,12 @@ def test_waiting_ends_when_it_is_cancelled(sim: Simulator, si: Any, host_of: Cal
 
 def test_views_are_live_and_end(sim: Simulator, si: Any) -> None:
     content = si.content
-    for kinds, count in (([vim.HostSystem], 3), ([vim.VirtualMachine], 3), ([vim.Datacenter], 1), ([vim.ClusterComputeResource, vim.HostSystem], 4)):
+    for kinds, count in (
+        ([vim.HostSystem], 3),
+        ([vim.VirtualMachine], 3),
+        ([vim.Datacenter], 1),
+        ([vim.ClusterComputeResource, vim.HostSystem], 4),
+    ):
         view = content.viewManager.CreateContainerView(content.rootFolder, kinds, True)
         assert len(view.view) == count, kinds
         view.DestroyView()
@@ -299,13 +325,15 @@ def test_starting_is_cheap(count: int, limit: float) -> None:
     assert float(done.stdout) < limit
 
 
-def test_a_bulk_read_costs_the_server_less_than_pyvmomi_needs_to_parse_it() -> None:
+@pytest.mark.parametrize("services", ['config.service.service["ntpd"]', "config.service"])
+def test_a_bulk_read_costs_the_server_less_than_pyvmomi_needs_to_parse_it(services: str) -> None:
     """CPU time, not wall: the client's thread against all the other threads of this process, which are the simulator's."""
-    with Simulator("fleet", hosts=1000) as sim, client(sim) as si:
+    count = 1000 if "[" in services else 300
+    with Simulator("fleet", hosts=count) as sim, client(sim) as si:
         gc.collect()
         process, mine = time.process_time(), time.thread_time()
-        found = read(si, ["name", "runtime.connectionState", "config.dateTimeInfo", 'config.service.service["ntpd"]'])
+        found = read(si, ["name", "runtime.connectionState", "config.dateTimeInfo", services])
         parsing = time.thread_time() - mine
         serving = time.process_time() - process - parsing
-        assert len(found) == 1000 and sim.errors == []
+        assert len(found) == count and sim.errors == []
     assert serving < parsing, f"served in {serving:.3f} s, parsed in {parsing:.3f} s"

@@ -41,9 +41,24 @@ def test_every_required_property_of_every_object_has_a_value(sim: Simulator, si:
     objects += list(view.view) + [view]
     host = next(one for one in view.view if isinstance(one, vim.HostSystem))
     manager = host.configManager
-    objects += [manager.dateTimeSystem, manager.serviceSystem, manager.firewallSystem, manager.networkSystem, manager.virtualNicManager, manager.advancedOption]
+    objects += [
+        manager.dateTimeSystem,
+        manager.serviceSystem,
+        manager.firewallSystem,
+        manager.networkSystem,
+        manager.virtualNicManager,
+        manager.advancedOption,
+    ]
     kinds = {type(one).__name__ for one in objects}
-    assert {"vim.Folder", "vim.Datacenter", "vim.ClusterComputeResource", "vim.ResourcePool", "vim.Datastore", "vim.Network", "vim.VirtualMachine"} <= kinds
+    assert {
+        "vim.Folder",
+        "vim.Datacenter",
+        "vim.ClusterComputeResource",
+        "vim.ResourcePool",
+        "vim.Datastore",
+        "vim.Network",
+        "vim.VirtualMachine",
+    } <= kinds
     for one in objects:
         for info in type(one)._GetPropertyList():
             if not VmomiSupport.IsChildVersion(si._stub.version, info.version):
@@ -68,13 +83,13 @@ def test_a_hand_written_login_gets_its_cookie_and_its_response(sim: Simulator) -
         reply = raw.login(sim)
         assert reply.status == 200
         assert re.fullmatch(r'vmware_soap_session="[0-9a-f]{40}"; Path=/; HttpOnly; Secure;\s*', reply.headers["set-cookie"])
-        key = re.search("<LoginResponse xmlns=\"urn:vim25\"><returnval><key>(.*?)</key>", reply.body)
+        key = re.search('<LoginResponse xmlns="urn:vim25"><returnval><key>(.*?)</key>', reply.body)
         assert key and uuid.UUID(key.group(1)) and key.group(1) != reply.cookie
         ask = '<Fetch xmlns="urn:vim25"><_this type="Folder">group-d1</_this><prop>name</prop></Fetch>'
         # Clients echo the cookie with its attributes; a header of that name alone is no part of the protocol.
         assert "Datacenters" in raw.post(ask, cookie=reply.headers["set-cookie"]).body
         assert "Datacenters" in raw.post(ask, cookie=f"vmware_soap_session={reply.cookie}").body
-        refused = raw.post(ask, vmware_soap_session=key.group(1))
+        refused = raw.post(ask, more={"vmware_soap_session": key.group(1)})
         assert refused.status == 500 and "NotAuthenticatedFault" in refused.body and "System." in refused.body
 
 
@@ -116,11 +131,21 @@ def test_unknown_objects_methods_and_broken_requests(sim: Simulator) -> None:
             assert reply.status == 500
             return re.search(r"<detail><(\w+)Fault", reply.body).group(1)  # type: ignore[union-attr]
 
-        assert fault('<Fetch xmlns="urn:vim25"><_this type="HostSystem">host-999</_this><prop>name</prop></Fetch>') == "ManagedObjectNotFound"
+        assert (
+            fault('<Fetch xmlns="urn:vim25"><_this type="HostSystem">host-999</_this><prop>name</prop></Fetch>') == "ManagedObjectNotFound"
+        )
         assert fault('<Explode xmlns="urn:vim25"><_this type="HostSystem">host-11</_this></Explode>') == "MethodNotFound"
-        assert fault('<CryptoUnlock_Task xmlns="urn:vim25"><_this type="HostSystem">host-11</_this></CryptoUnlock_Task>') == "MethodNotFound"
-        assert fault('<EnableRuleset xmlns="urn:vim25"><_this type="HostFirewallSystem">firewallSystem-11</_this></EnableRuleset>') == "InvalidRequest"
-        assert fault('<EnableRuleset xmlns="urn:vim25"><_this type="HostFirewallSystem">firewallSystem-11</_this><idd>x</idd></EnableRuleset>') == "InvalidRequest"
+        assert (
+            fault('<CryptoUnlock_Task xmlns="urn:vim25"><_this type="HostSystem">host-11</_this></CryptoUnlock_Task>') == "MethodNotFound"
+        )
+        assert (
+            fault('<EnableRuleset xmlns="urn:vim25"><_this type="HostFirewallSystem">firewallSystem-11</_this></EnableRuleset>')
+            == "InvalidRequest"
+        )
+        assert (
+            fault('<EnableRuleset xmlns="urn:vim25"><_this type="HostFirewallSystem">firewallSystem-11</_this><idd>x</idd></EnableRuleset>')
+            == "InvalidRequest"
+        )
         assert fault('<Fetch xmlns="urn:vim25"><_this type="HostSystem">host-11</_this><prop>nmae</prop></Fetch>') == "InvalidProperty"
         assert fault("<broken") == "InvalidRequest"
 
@@ -139,19 +164,21 @@ def test_large_replies_are_compressed_for_who_asks(sim: Simulator, accept: str, 
     with Raw(sim) as raw:
         cookie = raw.login(sim).headers["set-cookie"]
         ask = '<Fetch xmlns="urn:vim25"><_this type="HostSystem">host-11</_this><prop>config</prop></Fetch>'
-        reply = raw.post(ask, cookie=cookie, **{"Accept-Encoding": accept or "identity"})
+        reply = raw.post(ask, cookie=cookie, more={"Accept-Encoding": accept or "identity"})
         assert (reply.headers.get("content-encoding") == "gzip") is gzipped
         assert sim.journal[-1].bytes_out == int(reply.headers["content-length"])
         assert len(reply.body) > 20_000
 
 
-@pytest.mark.parametrize(("profile", "option", "expected"), [("8.0.2", None, False), ("8.0.3", None, True), ("8.0.3", False, False), ("8.0.2", True, True)])
+@pytest.mark.parametrize(
+    ("profile", "option", "expected"), [("8.0.2", None, False), ("8.0.3", None, True), ("8.0.3", False, False), ("8.0.2", True, True)]
+)
 def test_compression_depends_on_the_release(profile: str, option: bool | None, expected: bool) -> None:
     settings: dict[str, Any] = {"profile": profile, "options": {} if option is None else {"gzip": option}}
     with Simulator({"vcenter": settings, "hosts": [{}]}) as sim, Raw(sim) as raw:
         reply = raw.post(
             '<RetrieveServiceContent xmlns="urn:vim25"><_this type="ServiceInstance">ServiceInstance</_this></RetrieveServiceContent>',
-            **{"Accept-Encoding": "gzip"},
+            more={"Accept-Encoding": "gzip"},
         )
         assert (reply.headers.get("content-encoding") == "gzip") is expected
 
@@ -192,16 +219,28 @@ def test_older_products_do_not_have_newer_properties() -> None:
     with Simulator({"vcenter": {"profile": "9.0"}, "hosts": hosts}) as sim, client(sim) as si:
         found = {
             row["name"]: row
-            for row in read(si, ["name", "config.dateTimeInfo", "capability", "config.firewall.ruleset", "config.product.apiVersion"]).values()
+            for row in read(
+                si, ["name", "config.dateTimeInfo", "capability", "config.firewall.ruleset", "config.product.apiVersion"]
+            ).values()
         }
-        assert {name: row["config.dateTimeInfo"].enabled for name, row in found.items()} == {"h-6.7": None, "h-7.0.0": None, "h-7.0.3": True, "h-8.0.3": True}
+        assert {name: row["config.dateTimeInfo"].enabled for name, row in found.items()} == {
+            "h-6.7": None,
+            "h-7.0.0": None,
+            "h-7.0.3": True,
+            "h-8.0.3": True,
+        }
         assert {name: row["config.dateTimeInfo"].systemClockProtocol for name, row in found.items()} == {
             "h-6.7": None,
             "h-7.0.0": "ntp",
             "h-7.0.3": "ntp",
             "h-8.0.3": "ntp",
         }
-        assert {name: row["capability"].timeConfigSupported for name, row in found.items()} == {"h-6.7": None, "h-7.0.0": None, "h-7.0.3": True, "h-8.0.3": True}
+        assert {name: row["capability"].timeConfigSupported for name, row in found.items()} == {
+            "h-6.7": None,
+            "h-7.0.0": None,
+            "h-7.0.3": True,
+            "h-8.0.3": True,
+        }
         assert {name: row["config.firewall.ruleset"][0].userControllable is None for name, row in found.items()} == {
             "h-6.7": True,
             "h-7.0.0": True,
@@ -210,7 +249,12 @@ def test_older_products_do_not_have_newer_properties() -> None:
         }
         assert found["h-6.7"]["config.product.apiVersion"] == "6.7"
         # A path that the client's API has and the host's has not is left out, no fault.
-        assert [row.get("config.dateTimeInfo.enabled") for row in read(si, ["config.dateTimeInfo.enabled"]).values()] == [None, None, True, True]
+        assert [row.get("config.dateTimeInfo.enabled") for row in read(si, ["config.dateTimeInfo.enabled"]).values()] == [
+            None,
+            None,
+            True,
+            True,
+        ]
         assert sim.errors == []
 
 
@@ -224,7 +268,7 @@ def test_sessions_are_listed_idle_out_and_end(sim: Simulator) -> None:
         manager.TerminateSession([other.key])
         assert manager.SessionIsActive(other.key, sim.username) is False
         with pytest.raises(vim.fault.NotAuthenticated):
-            two.content.rootFolder.name
+            _ = two.content.rootFolder.name
         with pytest.raises(vim.fault.NotFound):
             manager.TerminateSession([other.key])
         assert [item["user"] for item in sim.summary()["sessions"]] == [sim.username]
@@ -236,10 +280,9 @@ def test_idle_sessions_expire_and_their_number_is_limited() -> None:
     with Simulator({"vcenter": {"options": options}, "hosts": [{}]}) as sim, client(sim) as si:
         time.sleep(0.3)
         with pytest.raises(vim.fault.NotAuthenticated):
-            si.content.rootFolder.name
-        with client(sim), client(sim):
-            with Raw(sim) as raw:
-                assert raw.login(sim).status == 500
+            _ = si.content.rootFolder.name
+        with client(sim), client(sim), Raw(sim) as raw:
+            assert raw.login(sim).status == 500
 
 
 def test_the_serialiser_is_pyvmomis_twin() -> None:
@@ -268,9 +311,9 @@ def test_the_serialiser_is_pyvmomis_twin() -> None:
 
 @pytest.mark.parametrize(("kind", "message"), [("expired", "expired"), ("wrong_name", "match|IP address")])
 def test_bad_certificates_are_refused_by_clients(kind: str, message: str) -> None:
-    with Simulator({"tls": {"certificate": kind}, "hosts": [{}]}) as sim:
-        with pytest.raises(ssl.SSLCertVerificationError, match=message), Raw(sim) as raw:
-            raw.get("/sdk/vimServiceVersions.xml")
+    refused = pytest.raises(ssl.SSLCertVerificationError, match=message)
+    with Simulator({"tls": {"certificate": kind}, "hosts": [{}]}) as sim, refused, Raw(sim) as raw:
+        raw.get("/sdk/vimServiceVersions.xml")
 
 
 def test_silent_tls_never_answers_and_stops_cleanly() -> None:

@@ -1,0 +1,27 @@
+# SPDX-FileCopyrightText: fleetcare.esxi contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""HostVsanSystem of a host without vSAN: community.vmware's vmware_host_facts asks every host for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyVmomi import vim
+
+from ..plain import data
+from ..registry import Call, operation, prop
+from .host_part import HostPart
+
+
+class HostVsanSystem(HostPart):
+    TYPE = vim.host.VsanSystem
+
+    @prop
+    def config(self) -> Any:
+        return data("vim.vsan.host.ConfigInfo", {"enabled": False, "hostSystem": self.owner.ref})
+
+    @operation(privilege="System.Read", needs_host=True)
+    def QueryHostStatus(self, call: Call) -> Any:
+        return data(
+            "vim.vsan.host.ClusterStatus", {"health": "unknown", "nodeState": {"state": "error"}, "uuid": None, "nodeUuid": self.state.uuid}
+        )
