@@ -21,11 +21,11 @@ options:
   fail_on:
     description:
       - When the task fails. V(any) as soon as one host is failed, unreachable or skipped; V(all) only when every host
-        is; V(none) never for the sake of hosts.
-      - All hosts are worked on in any case.
+        is; V(none) never for the sake of hosts. All hosts are worked on in any case.
+      - Left out, it is V(any), and V(none) in check mode, because Ansible shows no difference for a task that fails.
+      - Where the task does not fail, what would have made it fail is a warning.
     type: str
     choices: [any, all, none]
-    default: any
 requirements:
   - pyvmomi >= 8.0.3.0.1
 notes:

@@ -180,28 +180,34 @@ hosts:
       elements: dict
     not_done:
       description: What was planned and not written, after a failure or a stop.
+      returned: where there is any
       type: list
       elements: dict
     findings:
-      description: What was found, each with level, code, text, hint and status (V(open), V(repaired), V(would_repair)).
+      description: What was found, each with level, code, text and status (V(open), V(repaired), V(would_repair)).
       type: list
       elements: dict
     failure:
       description: Why the host failed, with kind, fault, doing, cause, hint and message; V(null) where it did not.
       type: dict
+    moid:
+      description: Managed object id of the host.
+      type: str
     skew:
-      description: Offset from the reference and its error bound in seconds; V(null) where it was not measured.
+      description: Offset from the reference and its error bound in seconds, and whether that is within O(max_skew).
+      returned: where it was measured
       type: dict
-    ntp_servers:
-      description: The servers that the host has.
-      type: list
-      elements: str
   sample:
     esx-01.example.com:
       status: changed
       changes:
         - {change: configure_time, servers: [192.0.2.1, 192.0.2.2]}
-      skew: {offset: 0.0031, bound: 0.0009, reference: control_node, aligned: true}
+      skew: {offset: 0.0031, bound: 0.0009, aligned: true}
+hints:
+  description: The next step for each code of a finding.
+  returned: when hosts could be selected
+  type: dict
+  sample: {ntpd_stopped: "Set service_state: started."}
 summary:
   description: Number of hosts by status.
   returned: when hosts could be selected

@@ -68,11 +68,12 @@ hosts:
       description: V(compliant), V(not_compliant) where a finding has level error, V(failed), V(unreachable) or V(skipped).
       type: str
     findings:
-      description: What was found, each with level, code, text, hint and status.
+      description: What was found, each with level, code and text.
       type: list
       elements: dict
     skew:
-      description: Offset from the reference and its error bound in seconds; V(null) where it was not measured.
+      description: Offset from the reference and its error bound in seconds, and whether that is within O(max_skew).
+      returned: where it was measured
       type: dict
     ntp_servers:
       description: The servers that the host has.
@@ -81,6 +82,10 @@ hosts:
     failure:
       description: Why the host could not be read; V(null) where it could.
       type: dict
+hints:
+  description: The next step for each code of a finding.
+  returned: when hosts could be selected
+  type: dict
 summary:
   description: Number of hosts by status.
   returned: when hosts could be selected

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.errors import LoginRefused
 
+from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.errors import LoginRefused
 from tests.bench.measure import Server, served
 from tests.integration.driver import run
 from tests.integration.playbooks import on_localhost, play, task

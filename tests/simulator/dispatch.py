@@ -60,8 +60,9 @@ class Dispatcher:
             rule = self.faults.pick(entry.method, entry.object, entry.host, entry.user)
             if rule is not None and self._before(rule, call, answer):
                 return answer
-            text = self._execute(call, request, target)
-            entry.status = "ok"
+            ignored = rule is not None and rule.ignore
+            text = soap.reply_text(request.method, "") if ignored else self._execute(call, request, target)
+            entry.status = "ignored" if ignored else "ok"
         except SoapFault as fault:
             answer.status = 500
             text = soap.fault(fault, api)
@@ -184,6 +185,9 @@ class Dispatcher:
                 refusal = world.unreachable(target.host)
                 if refusal is not None:
                     raise refusal
+                if not target.host.state.profile.api.has(signature.since):
+                    # The host's own API lacks it; a vCenter that knows it cannot pass it on.
+                    raise SoapFault("NotSupported", "The operation is not supported on the object.")
             value = getattr(target, request.method)(call, **arguments)
             return self._render(call, value, signature, target)
 

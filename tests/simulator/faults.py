@@ -35,6 +35,7 @@ class ScriptedFault:
     drop: str | None = None  # before | after executing
     delay: float = 0.0
     hang: bool = False
+    ignore: bool = False  # answers a void operation as if it were done, and does nothing: a change that is not kept
     expire_session: bool = False
     then_state: str | None = None  # the host's connection state after the call
     id: int = 0
@@ -52,7 +53,7 @@ class ScriptedFault:
 
 
 _NAMES = {item.name for item in fields(ScriptedFault)} - {"id", "seen", "hits"}
-_EFFECTS = ("fault", "http", "drop", "delay", "hang", "expire_session", "then_state")
+_EFFECTS = ("fault", "http", "drop", "delay", "hang", "ignore", "expire_session", "then_state")
 _WIRE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*\Z")
 
 

@@ -231,14 +231,14 @@ class Host:
         elif not any(self.rulesets[row.key].enabled for row in self.profile.rulesets.values() if row.owner == service):
             self.stop_service(service)
 
-    def apply_time(self, new: TimeState) -> None:
+    def apply_time(self, new: TimeState, *, align: bool = False) -> None:
         """Settings of UpdateDateTimeConfig; `enabled` and `protocol` start and stop the daemons (facts.md 2.1)."""
         old, self.time = self.time, new
         if new.servers != old.servers and not self.options["ntp_restart_needed"]:
             self.active_servers = new.servers
         if not self.profile.has_time_service:
             return
-        if (new.enabled, new.protocol) != (old.enabled, old.protocol):
+        if align or (new.enabled, new.protocol) != (old.enabled, old.protocol):
             wanted = ("ptpd" if new.protocol == "ptp" else "ntpd") if new.enabled else None
             for daemon in ("ntpd", "ptpd"):
                 if daemon in self.services:

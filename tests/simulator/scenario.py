@@ -67,8 +67,8 @@ def keys(**known: Check) -> Check:
             raise ScenarioError(f"{where} is {value!r}, it must have the keys {', '.join(known)}")
         for key in value:
             if key not in known:
-                raise ScenarioError(f"{where}: unknown key '{key}': {near(key, known)}")
-        return {key: known[key](item, f"{where}.{key}") for key, item in value.items()}
+                raise ScenarioError(f"{where}{': ' if where else ''}unknown key '{key}': {near(key, known)}")
+        return {key: known[key](item, f"{where}.{key}" if where else key) for key, item in value.items()}
 
     return check
 
@@ -200,14 +200,23 @@ def names() -> list[str]:
 def load(source: Any) -> Scenario:
     """A scenario by name, from a file, or given as data."""
     if isinstance(source, dict):
-        return Scenario(str(source.get("name", "inline")), SCENARIO(source, "scenario"))
+        return Scenario(str(source.get("name", "inline")), _checked(source, "scenario"))
     path = Path(source)
     if path.suffix not in (".yml", ".yaml"):
         if str(source) not in names():
             raise ScenarioError(f"unknown scenario '{source}': {near(str(source), names())}, or the path of a .yml file")
         path = FOLDER / f"{source}.yml"
     raw = profile.read_yaml(path)
-    return Scenario(path.stem, SCENARIO(raw, str(path.name)))
+    return Scenario(path.stem, _checked(raw, str(path)))
+
+
+def _checked(raw: Any, where: str) -> dict[str, Any]:
+    if not isinstance(raw, dict):
+        raise ScenarioError(f"{where}: a scenario is a mapping with the keys of README.md, this is {type(raw).__name__}")
+    try:
+        return dict(SCENARIO(raw, ""))
+    except ScenarioError as exc:
+        raise ScenarioError(f"{where}: {exc}") from None
 
 
 def scaled(rows: list[dict[str, Any]], wanted: int | None) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import select
+import selectors
 import socket
 import ssl
 import threading
@@ -124,11 +124,11 @@ class Listener:
 
     def _wait_for_end(self, connection: socket.socket) -> None:
         """Say nothing until the other side closes or the simulator stops."""
-        while not self.stopping.is_set():
-            readable, _w, _x = select.select([connection], [], [], 0.1)
-            if readable:
+        with selectors.DefaultSelector() as waiting:
+            waiting.register(connection, selectors.EVENT_READ)
+            while not self.stopping.is_set():
                 try:
-                    if not connection.recv(4096):
+                    if waiting.select(0.1) and not connection.recv(4096):
                         return
                 except (OSError, ssl.SSLError):
                     return

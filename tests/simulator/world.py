@@ -177,7 +177,7 @@ class World:
         builder.roots()
         number = 0
         for index, row in enumerate(rows):
-            prepared = self._prepare(row, f"{self.scenario.name}.yml: hosts[{index}]")
+            prepared = self._prepare(row, f"scenario '{self.scenario.name}': hosts[{index}]")
             for own in range(row["count"]):
                 number += 1
                 builder.host(row, self._host(row, prepared, number, own + 1))

@@ -290,16 +290,20 @@ def _parts(name: str) -> tuple[str, ...]:
 @rule("simulator-apart")
 def simulator_apart(tree: Tree) -> Iterator[str]:
     """Client and simulator must not share a mistake."""
-    allowed = SIMULATOR_MAY | set(sys.stdlib_module_names)
     for path, module in python_files(tree, "tests/simulator/"):
-        for line, name in imports(path, module):
-            if not below(name.replace("/", "."), allowed):
-                yield f"{path}:{line} imports {name}; the simulator may not"
-        for node in nodes(module):
-            if not isinstance(node, ast.Constant) or not isinstance(node.value, str) or id(node) in docstrings(module):
-                continue
-            if re.search(r"ansible_collections|module_utils|plugins/", node.value):
-                yield f"{path}:{node.lineno} reaches for the plugins: {node.value[:40]!r}"
+        yield from _reaching(path, module)
+
+
+@functools.cache
+def _reaching(path: str, module: ast.Module) -> tuple[str, ...]:
+    allowed = SIMULATOR_MAY | set(sys.stdlib_module_names)
+    found = [f"{path}:{line} imports {name}; the simulator may not" for line, name in imports(path, module) if not below(name, allowed)]
+    for node in nodes(module):
+        if not isinstance(node, ast.Constant) or not isinstance(node.value, str) or id(node) in docstrings(module):
+            continue
+        if re.search(r"ansible_collections|module_utils|plugins/", node.value):
+            found.append(f"{path}:{node.lineno} reaches for the plugins: {node.value[:40]!r}")
+    return tuple(found)
 
 
 @rule("pure-domain")

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import ssl
@@ -13,8 +14,24 @@ from typing import Any
 
 from .._domain.errors import BadInput
 
-_HOSTNAME = re.compile(r"^[A-Za-z0-9._~:\[\]-]+$")
+_LABEL = re.compile(r"^[A-Za-z0-9_-]{1,63}$")
 _THUMBPRINT = re.compile(r"^[0-9a-f]{64}$")
+
+
+def _host(option: str, given: str) -> str:
+    """A host name or an address, without the brackets of an IPv6 address. Raises BadInput."""
+    name = given.strip()
+    bare = name[1:-1] if name.startswith("[") and name.endswith("]") else name
+    try:
+        return str(ipaddress.ip_address(bare))
+    except ValueError:
+        pass
+    if len(name) > 253 or not all(_LABEL.match(label) for label in name.removesuffix(".").split(".")):
+        raise BadInput(
+            f"{option} {given!r} is not a host name or an IP address",
+            hint="Give the bare name, for example vcenter.example.com; port and path do not belong into it.",
+        )
+    return name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,12 +66,8 @@ class Endpoint:
                     hint=f"Set it in the task, in module_defaults for group/fleetcare.esxi.esxi, or as VMWARE_"
                     f"{'USER' if option == 'username' else option.replace('name', '').upper()} in the environment.",
                 )
-        hostname = params["hostname"].strip()
-        if "://" in hostname or "/" in hostname or not _HOSTNAME.match(hostname):
-            raise BadInput(
-                f"hostname {hostname!r} is not a host name or an IP address",
-                hint="Give the bare name, for example vcenter.example.com; port and path do not belong into it.",
-            )
+        hostname = _host("hostname", params["hostname"])
+        proxy_host = _host("proxy_host", params["proxy_host"]) if params.get("proxy_host") else ""
         for option in ("port", "proxy_port"):
             value = params.get(option)
             if value is not None and not 1 <= value <= 65535:
@@ -62,8 +75,8 @@ class Endpoint:
         if bool(params.get("proxy_host")) != bool(params.get("proxy_port")):
             raise BadInput("proxy_host and proxy_port belong together", hint="Set both or none.")
         for option in ("connect_timeout", "read_timeout"):
-            if params[option] <= 0:
-                raise BadInput(f"{option} {params[option]:g} is not a time-out", hint="Use seconds above 0.")
+            if not 0 < params[option] <= 86400:
+                raise BadInput(f"{option} {params[option]:g} is not a time-out", hint="Use seconds above 0, a day at the most.")
         thumbprint = re.sub(r"[:\s]", "", params.get("thumbprint") or "").lower()
         if thumbprint and not _THUMBPRINT.match(thumbprint):
             raise BadInput(
@@ -75,14 +88,14 @@ class Endpoint:
         if ca_file and not os.path.isfile(ca_file):
             raise BadInput(f"ca_file {ca_file} does not exist", hint="Give the path of a PEM file on the machine that runs the module.")
         return cls(
-            hostname=hostname.strip("[]"),
+            hostname=hostname,
             port=params["port"],
             username=params["username"],
             password=params["password"],
             validate_certs=params["validate_certs"],
             ca_file=ca_file,
             thumbprint=thumbprint,
-            proxy_host=params.get("proxy_host") or "",
+            proxy_host=proxy_host,
             proxy_port=params.get("proxy_port") or 0,
             connect_timeout=params["connect_timeout"],
             read_timeout=params["read_timeout"],

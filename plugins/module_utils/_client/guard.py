@@ -15,7 +15,7 @@ from .._domain.errors import Interrupted
 
 GRACE = 10.0
 # How often the parents are looked at: for every write it would cost more than the write.
-_LOOK_SECONDS = 0.1
+_LOOK_SECONDS = 0.2
 _SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "zsh", "busybox", "sudo", "su", "doas"})
 
 
@@ -55,12 +55,14 @@ class Guard:
         self._deadline = deadline
         self._family = _ancestors()
         self._next_look = 0.0
+        self._signal = ""
         self._reason = ""
         self._stopped_at = 0.0
         self._stopped = threading.Event()
         self._on_stop: list[Callable[[], Any]] = []
 
     def on_stop(self, action: Callable[[], Any]) -> None:
+        """What wakes those who wait in vain, some seconds after a stop."""
         self._on_stop.append(action)
 
     def stop(self, reason: str) -> None:
@@ -69,15 +71,23 @@ class Guard:
             self._reason = reason
             self._stopped_at = time.monotonic()
             self._stopped.set()
-            for action in self._on_stop:
-                action()
+            # A write that is on its way gets half of the grace to come back: its answer is worth more than a guess.
+            timer = threading.Timer(GRACE / 2, self._give_up)
+            timer.daemon = True
+            timer.start()
+
+    def _give_up(self) -> None:
+        for action in self._on_stop:
+            action()
 
     @property
     def reason(self) -> str:
         """Why the run has to stop; empty while it may go on."""
         if not self._stopped.is_set():
             now = time.monotonic()
-            if self._ends is not None and now >= self._ends:
+            if self._signal:
+                self.stop(f"signal {self._signal} was received")
+            elif self._ends is not None and now >= self._ends:
                 self.stop(f"the run's deadline of {self._deadline:g} s has passed")
             elif now >= self._next_look:
                 self._next_look = now + _LOOK_SECONDS
@@ -107,20 +117,24 @@ class Guard:
         return not self.reason
 
     def watch_signals(self) -> None:
-        """Turn the signals that end a process into an orderly stop. Main thread only."""
+        """Turn the signals that end a process into an orderly stop. Main thread only.
 
-        def stop(number: int, _frame: Any) -> None:
-            self.stop(f"signal {signal.Signals(number).name} was received")
+        The handler only takes a note: it runs between two instructions of the main thread, which may hold a lock.
+        """
+
+        def note(number: int, _frame: Any) -> None:
+            self._signal = signal.Signals(number).name
 
         for name in ("SIGTERM", "SIGINT", "SIGHUP"):
             if hasattr(signal, name):
-                signal.signal(getattr(signal, name), stop)
+                signal.signal(getattr(signal, name), note)
+        self.watch()
 
     def watch(self) -> None:
-        """Notice the deadline and a lost parent even while every thread waits for a server."""
+        """Notice a signal, the deadline and a lost parent even while every other thread waits for a server."""
 
         def look() -> None:
-            while not self._stopped.wait(self.remaining(0.5)):
+            while not self._stopped.wait(_LOOK_SECONDS):
                 if self.reason:
                     return
 

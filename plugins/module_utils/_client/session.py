@@ -41,7 +41,7 @@ class _SessionLost(Exception):
 
 @dataclass
 class Sent:
-    """One write that left: the account of what a run did, also when it ends badly."""
+    """One write that left, by the path of its target: the account of what a run did, also when it ends badly."""
 
     target: str
     operation: str

@@ -55,7 +55,8 @@ class Store:
             yield
 
     def cookie(self) -> str:
-        return self._read(".session").get("cookie", "")
+        cookie = self._read(".session").get("cookie")
+        return cookie if isinstance(cookie, str) else ""
 
     def keep(self, cookie: str) -> bool:
         """Whether the next task will find it."""
@@ -69,10 +70,12 @@ class Store:
 
     def check_not_refused(self) -> None:
         refused = self._read(".refused")
-        age = time.time() - refused.get("at", 0)
-        if not 0 <= age < REFUSAL_SECONDS:
+        try:
+            age = time.time() - refused["at"]
+            same = 0 <= age < REFUSAL_SECONDS and hmac.compare_digest(self._digest(bytes.fromhex(refused["salt"])), refused["digest"])
+        except (KeyError, TypeError, ValueError):
             return
-        if hmac.compare_digest(self._digest(bytes.fromhex(refused["salt"])), refused["digest"]):
+        if same:
             raise LoginRefused(
                 f"this password was refused {age:.0f} s ago and is not tried again so soon",
                 hint=f"Correct it. If it was right and the account was mended since, delete {self._base}.refused "

@@ -54,7 +54,8 @@ class Reply:
 
     @property
     def finished(self) -> bool:
-        return self._response.isclosed() and not self._response.will_close
+        # Before Python 3.13 read1() does not close a response whose Content-Length is used up (CPython gh-113199).
+        return (self._response.isclosed() or self._response.length == 0) and not self._response.will_close
 
 
 class Transport:

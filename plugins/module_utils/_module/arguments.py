@@ -47,7 +47,7 @@ HOSTS: dict[str, dict[str, Any]] = {
 RUN: dict[str, dict[str, Any]] = {
     "parallel": {"type": "int", "default": 16},
     "deadline": {"type": "float", "default": 3600},
-    "fail_on": {"type": "str", "default": "any", "choices": ["any", "all", "none"]},
+    "fail_on": {"type": "str", "choices": ["any", "all", "none"]},
 }
 
 COMMON = {**ENDPOINT, **HOSTS, **RUN}

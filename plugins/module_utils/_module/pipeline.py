@@ -51,8 +51,9 @@ class Entry:
 
     @property
     def unknown(self) -> bool:
-        """Whether a write may have taken effect without anybody having seen it."""
-        return self.tried and not self.read_back and isinstance(self.failure, (*_AMBIGUOUS, NotConverged))
+        """Whether a write may have taken effect unseen: it was not read back, or a slow host may still be at it."""
+        late = isinstance(self.failure, (TimedOut, Interrupted)) and len(self.done) < len(self.planned)
+        return self.tried and (late or (not self.read_back and isinstance(self.failure, (EndpointUnreachable, NotConverged))))
 
     @property
     def planned(self) -> tuple[Change, ...]:
@@ -84,9 +85,10 @@ def execute(feature: Feature, params: Mapping[str, Any], *, check: bool, in_proc
         if not least <= params[option] <= most:
             raise BadInput(f"{option} {params[option]:g} is not between {least} and {most}", hint="Leave it out for the default.")
     guard = Guard(params["deadline"])
-    if not in_process:
+    if in_process:
+        guard.watch()
+    else:
         guard.watch_signals()
-    guard.watch()
     session = Session(endpoint, guard, may_write=feature.writes and not check)
     try:
         with session:
@@ -174,7 +176,6 @@ class _Run:
         def work(target: Target) -> None:
             entry = by_target[target]
             for change in entry.planned:
-                entry.tried = True
                 try:
                     self.feature.translation.apply(self.session, target, entry.row, change)  # type: ignore[arg-type]
                 except FleetcareError as problem:
@@ -185,6 +186,9 @@ class _Run:
         for target, result in fan_out(by_target, work, parallel=self.parallel, guard=self.session.guard).items():
             if isinstance(result, FleetcareError):
                 by_target[target].failure = result.at(target=target.name)
+        left = {record.target for record in self.session.sent}
+        for entry in entries:
+            entry.tried = entry.target.path in left
 
     def _read_back(self, entries: list[Entry]) -> None:
         """Look again until what was written holds and, where waiting was asked for, has taken effect."""
@@ -240,6 +244,8 @@ class _Run:
         if not left and isinstance(entry.failure, _AMBIGUOUS):
             entry.failure = None
             entry.done = list(entry.planned)
+        elif isinstance(entry.failure, (TimedOut, Interrupted)):
+            entry.failure.cause += "; the host may still be at it"
         elif left and entry.failure is None:
             names = ", ".join(str(change.describe()["change"]) for change in left)
             entry.failure = NotConverged(

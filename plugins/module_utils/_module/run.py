@@ -32,10 +32,12 @@ def run(feature: Feature) -> None:
         module.fail_json(msg=_defect(problem))
     module.no_log_values.update(outcome.secrets)
     result = result_of(outcome, with_diff=module._diff)
-    bad = [entry for entry in result["hosts"].values() if entry["status"] in _BAD]
-    fails = {"any": bool(bad), "all": bool(bad) and len(bad) == len(result["hosts"]), "none": False}
-    if fails[module.params["fail_on"]]:
+    bad = sum(entry["status"] in _BAD for entry in result["hosts"].values())
+    fail_on = module.params["fail_on"] or ("none" if module.check_mode else "any")
+    if bad and (fail_on == "any" or (fail_on == "all" and bad == len(result["hosts"]))):
         module.fail_json(**result)
+    if bad:
+        module.warn(result["msg"])
     module.exit_json(**result)
 
 
@@ -60,7 +62,7 @@ def _entry(entry: Entry, outcome: Outcome) -> dict[str, Any]:
     domain = outcome.feature.domain
     changed = bool(entry.planned) if outcome.check else _has_changed(entry, outcome)
     changes = entry.planned if outcome.check else entry.done
-    undone = [] if outcome.check else [change for change in entry.planned if change not in entry.done]
+    undone = () if outcome.check else entry.planned[len(entry.done) :]
     shown = entry.plan if outcome.check else entry.final or entry.plan
     result = {
         "status": _status(entry, changed, outcome),

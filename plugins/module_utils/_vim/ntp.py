@@ -177,18 +177,18 @@ def apply(session: Session, target: Target, row: Row, change: Change) -> None:
     times = row.values[_TIME]
     services = row.values[_SERVICES]
     if isinstance(change, ConfigureTime):
-        session.write(target.name, times, "UpdateDateTimeConfig", config=_config(change))
+        session.write(target.path, times, "UpdateDateTimeConfig", config=_config(change))
     elif isinstance(change, StepClock):
         now = datetime.datetime.fromtimestamp(time.time() + change.shift, datetime.timezone.utc)
-        session.write(target.name, times, "UpdateDateTime", dateTime=now)
+        session.write(target.path, times, "UpdateDateTime", dateTime=now)
     elif isinstance(change, OpenNtpClient):
-        session.write(target.name, row.values[_FIREWALL], "EnableRuleset", id="ntpClient")
+        session.write(target.path, row.values[_FIREWALL], "EnableRuleset", id="ntpClient")
     elif isinstance(change, SetNtpdPolicy):
-        session.write(target.name, services, "UpdateServicePolicy", id="ntpd", policy=change.policy)
+        session.write(target.path, services, "UpdateServicePolicy", id="ntpd", policy=change.policy)
     elif isinstance(change, StartNtpd):
-        session.write(target.name, services, "StartService", id="ntpd")
+        session.write(target.path, services, "StartService", id="ntpd")
     elif isinstance(change, StopNtpd):
-        session.write(target.name, services, "StopService", id="ntpd")
+        session.write(target.path, services, "StopService", id="ntpd")
     else:
         raise TypeError(f"{type(change).__name__} is not a change of this feature")
 

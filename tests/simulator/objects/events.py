@@ -31,7 +31,7 @@ def make_event(world: World, kind: Any, text: str, user: str, entity: Any, field
     for name, value in fields.items():
         if name in known:
             setattr(made, name, value)
-    if entity is not None and hasattr(entity, "datacenter"):
+    if entity is not None and entity.host is entity:
         made.datacenter = vim.event.DatacenterEventArgument(name=entity.datacenter.title, datacenter=entity.datacenter.ref)
         made.host = vim.event.HostEventArgument(name=entity.title, host=entity.ref)
         if entity.above is not None:

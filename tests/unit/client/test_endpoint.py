@@ -155,9 +155,12 @@ def authority(folder: Path, name: str) -> Path:
     return path
 
 
-def trusted(context: ssl.SSLContext) -> set[str]:
-    subjects = [dict(part for (part, *_rest) in cert["subject"]) for cert in context.get_ca_certs()]  # type: ignore[misc,union-attr]
-    return {subject.get("commonName", "") for subject in subjects}
+def trusted(context: ssl.SSLContext) -> list[bytes]:
+    return context.get_ca_certs(binary_form=True)
+
+
+def der(path: Path) -> bytes:
+    return ssl.PEM_cert_to_DER_cert(path.read_text())
 
 
 OTHERS = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
@@ -175,8 +178,9 @@ def environment(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch,
 
 @pytest.mark.usefixtures("environment")
 def test_a_ca_file_is_the_only_one_trusted_whatever_the_environment_says(tmp_path: Path) -> None:
-    context = parsed(ca_file=str(authority(tmp_path, "ours"))).tls_context()
-    assert trusted(context) == {"ours"}
+    ours = authority(tmp_path, "ours")
+    context = parsed(ca_file=str(ours)).tls_context()
+    assert trusted(context) == [der(ours)]
     assert context.verify_mode == ssl.CERT_REQUIRED and context.check_hostname
 
 
@@ -201,10 +205,11 @@ def test_tls_is_verified_unless_the_user_says_otherwise() -> None:
 
 
 def test_other_libraries_bundles_are_not_trusted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    theirs = authority(tmp_path, "theirs")
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
-        monkeypatch.setenv(name, str(authority(tmp_path, "theirs")))
+        monkeypatch.setenv(name, str(theirs))
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
-    assert "theirs" not in trusted(parsed().tls_context())
+    assert der(theirs) not in trusted(parsed().tls_context())
 
 
 def test_a_ca_file_that_holds_no_certificate_is_bad_input(tmp_path: Path) -> None:
@@ -214,6 +219,6 @@ def test_a_ca_file_that_holds_no_certificate_is_bad_input(tmp_path: Path) -> Non
 
 
 def test_a_ca_file_may_start_with_a_tilde(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    authority(tmp_path, "ours")
+    ours = authority(tmp_path, "ours")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert trusted(parsed(ca_file="~/ours.pem").tls_context()) == {"ours"}
+    assert trusted(parsed(ca_file="~/ours.pem").tls_context()) == [der(ours)]

@@ -53,6 +53,7 @@ SKEW = Wanted(max_skew=1.0)
 SUSPECT = Survey(reference=Clock(0, 0), doubt=MEANINGS["control_node_suspect"].found("control_node_suspect", "x"))
 SUSPECT_VC = Survey(reference=Clock(0, 0), doubt=MEANINGS["vcenter_clock_suspect"].found("vcenter_clock_suspect", "x"))
 NO_REFERENCE = Survey(doubt=MEANINGS["reference_unavailable"].found("reference_unavailable", "x"))
+NO_MAJORITY = Survey(doubt=MEANINGS["fleet_disagrees"].found("fleet_disagrees", "x"))
 PTP_WISH = Wanted(protocol="ptp", ptp=Ptp(0, (PtpPort(0, "virtualNic", "vmk1"),)))
 
 # code, level, a situation that has it, and near misses that do not.
@@ -89,6 +90,7 @@ SITUATIONS: list[tuple[str, str, Case, list[Case]]] = [
     ),
     ("control_node_suspect", "error", (modern(), SKEW, SUSPECT), [(modern(), Wanted(), SUSPECT), (modern(), SKEW, HERE)]),
     ("vcenter_clock_suspect", "error", (modern(), SKEW, SUSPECT_VC), [(modern(), SKEW, HERE)]),
+    ("fleet_disagrees", "error", (modern(), SKEW, NO_MAJORITY), [(modern(), SKEW, HERE), (modern(), Wanted(), NO_MAJORITY)]),
     ("reference_unavailable", "error", (modern(), SKEW, NO_REFERENCE), [(modern(), SKEW, HERE)]),
     (
         "ntp_no_servers",
@@ -201,11 +203,14 @@ SITUATIONS: list[tuple[str, str, Case, list[Case]]] = [
         "warning",
         (modern(ruleset=Ruleset(enabled=False, controllable=False)), Wanted(), HERE),
         [
-            (modern(ruleset=Ruleset(enabled=False, controllable=True)), Wanted(), HERE),
+            (modern(ruleset=Ruleset(enabled=True, controllable=False)), Wanted(), HERE),
+            (modern(ruleset=None), Wanted(), HERE),
+            (modern(ruleset=Ruleset(enabled=False, controllable=False), protocol="ptp"), Wanted(), HERE),
             (modern(ruleset=Ruleset(enabled=False, controllable=False), service=DOWN), Wanted(), HERE),
             (modern(ruleset=Ruleset(enabled=False, controllable=False), settling=True), Wanted(), HERE),
         ],
     ),
+    ("ntp_ruleset_closed", "warning", (ancient(ruleset=Ruleset(enabled=False, controllable=None)), Wanted(), HERE), []),
     (
         "ntp_shut_out",
         "error",
@@ -333,6 +338,14 @@ def names(state: State, wanted: Wanted, seen: Survey = HERE) -> list[str]:
         # a step needs a stopped daemon
         (ancient(clock=Clock(4000.0, 0.1)), Wanted(max_skew=1.0, step=True), ["stop_ntpd", "step_clock", "start_ntpd"]),
         (ancient(clock=Clock(4000.0, 0.1), service=DOWN), Wanted(max_skew=1.0, step=True), ["step_clock"]),
+        # ... and comes before the write that starts the daemon
+        (
+            modern(clock=Clock(4000.0, 0.1), service=DOWN, enabled=False),
+            Wanted(max_skew=1.0, step=True, running=True),
+            ["step_clock", "configure_time"],
+        ),
+        # but not in the run that has just changed something, whose effect is not known yet
+        (ancient(clock=Clock(4000.0, 0.1), settling=True), Wanted(max_skew=1.0, step=True), []),
         (ancient(clock=Clock(4000.0, 0.1), service=DOWN, gave_up=NOON), Wanted(max_skew=1.0, step=True), ["step_clock", "start_ntpd"]),
     ],
 )
@@ -412,6 +425,8 @@ def look(reference: str, offsets: list[float | None], vcenter: float | None = No
         ("control_node", [500.0, 500.1, 0.0], None, (0.0, "control_node_suspect")),
         ("control_node", [500.0, 500.1, 0.0, 0.1], None, (0.0, None)),
         ("control_node", [500.0, -700.0, 9000.0], None, (0.0, None)),
+        ("control_node", [500.0, 500.1, -700.0, 9000.0], None, (0.0, None)),
+        ("control_node", [500.0, 500.1, 500.2, -700.0, 9000.0], None, (0.0, "control_node_suspect")),
         ("control_node", [500.0, None, None], None, (0.0, None)),
         ("control_node", [0.9, 0.8, 0.9], None, (0.0, None)),
         ("control_node", [500.0, 500.1, 500.2, 80.0, -20.0], None, (0.0, "control_node_suspect")),
@@ -427,6 +442,9 @@ def look(reference: str, offsets: list[float | None], vcenter: float | None = No
         ("fleet", [5.0, 5.1], None, (None, "reference_unavailable")),
         ("fleet", [5.0, 5.1, None], None, (None, "reference_unavailable")),
         ("fleet", [], 5.0, (None, "reference_unavailable")),
+        ("fleet", [0.0, 1000.0, -2000.0], None, (None, "fleet_disagrees")),
+        ("fleet", [0.0, 0.1, 1000.0, 1000.1], None, (None, "fleet_disagrees")),
+        ("fleet", [0.0, 0.1, 0.2, 1000.0, 1000.1], None, (0.2, None)),
     ],
 )
 def test_the_reference_and_whether_it_is_believed(
@@ -480,19 +498,27 @@ def test_the_errors_of_two_readings_add_up() -> None:
         (modern(clock=Clock(5.0, 0.1)), Wanted(max_skew=1.0), False),
         (modern(clock=Clock(0.5, 0.1)), Wanted(max_skew=1.0), True),
         (modern(clock=Clock(0.95, 0.1)), Wanted(max_skew=1.0), True),
+        # time mends none of these
+        (modern(synced=False, service=DOWN), Wanted(), True),
+        (modern(synced=False, servers=()), Wanted(), True),
+        (modern(synced=False, ruleset=listed("198.51.100.1")), Wanted(), True),
+        (modern(synced=False, working=False), Wanted(test_servers=True), True),
     ],
 )
-def test_waiting_ends_when_the_host_is_synchronised_and_in_time(state: State, wanted: Wanted, expected: bool) -> None:
+def test_waiting_ends_when_the_host_is_synchronised_and_in_time_or_never_will_be(state: State, wanted: Wanted, expected: bool) -> None:
     assert ntp.settled(state, wanted, HERE) is expected
 
 
 def test_a_report_rounds_the_skew_and_says_whether_it_is_aligned() -> None:
     state = modern(clock=Clock(0.12345678, 0.1), working=True, test_report=("fine",))
-    shown = ntp.report(state, Wanted(max_skew=1.0), HERE)
-    assert shown["skew"] == {"offset": 0.123457, "bound": 0.1, "reference": "control_node", "aligned": True}
+    shown = ntp.report(state, Wanted(max_skew=1.0), HERE, full=True)
+    assert shown["skew"] == {"offset": 0.123457, "bound": 0.1, "aligned": True}
+    assert ntp.report(state, Wanted(max_skew=1.0), HERE, full=False) == {"skew": shown["skew"]}
+    assert ntp.report(state, Wanted(max_skew=0.2), HERE, full=True)["skew"]["aligned"] is None
+    assert ntp.report(state, Wanted(max_skew=0.01), HERE, full=True)["skew"]["aligned"] is False
     assert shown["test"] == {"working": True, "report": ["fine"]}
     assert shown["last_sync"] == "2026-01-02T12:00:00+00:00"
-    assert ntp.report(modern(clock=None), Wanted(), HERE)["skew"] is None
+    assert ntp.report(modern(clock=None), Wanted(), HERE, full=True)["skew"] is None
 
 
 def test_a_diff_of_an_old_host_shows_nothing_that_it_does_not_have() -> None:

@@ -63,6 +63,7 @@ class Numbers:
         step = 1 if wanted > state else -1
         findings = []
         if state % 10 == 7:
+            findings.append(Finding("note", "number_noted", "noted", "Nothing to do."))
             findings.append(Finding("warning", "number_odd", f"it is {state}", "Mind it."))
         if wanted in (13, 17):
             findings.append(Finding("error", "number_unlucky", f"{wanted} is wanted", "Want another."))
@@ -204,9 +205,9 @@ def test_findings_say_what_became_of_them(go: Go) -> None:
     def of(result: dict[str, Any]) -> dict[str, str]:
         return {finding["code"]: finding["status"] for finding in result["hosts"]["a"]["findings"]}
 
-    assert of(go(World({"a": 6}), 7, check=True)) == {"number_off": "would_repair", "number_odd": "open"}
-    assert of(go(World({"a": 6}), 7)) == {"number_off": "repaired", "number_odd": "open"}
-    assert of(go(World({"a": 7}), 8)) == {"number_off": "repaired", "number_odd": "repaired"}
+    assert of(go(World({"a": 6}), 7, check=True)) == {"number_off": "would_repair", "number_noted": "open", "number_odd": "open"}
+    assert of(go(World({"a": 6}), 7)) == {"number_off": "repaired", "number_noted": "open", "number_odd": "open"}
+    assert of(go(World({"a": 7}), 8)) == {"number_off": "repaired", "number_noted": "repaired", "number_odd": "repaired"}
 
 
 def test_hosts_that_share_a_name_are_told_apart_by_their_paths(go: Go) -> None:
@@ -305,11 +306,12 @@ def test_an_error_that_no_write_mends_makes_a_writing_module_fail_and_a_reading_
     assert statuses(told) == {"a": "not_compliant"} and told["hosts"]["a"]["failure"] is None and not told["changed"]
 
 
-def test_the_next_step_of_a_failure_is_that_of_its_error(go: Go) -> None:
-    """A warning beside it, found first, has another cure."""
+def test_a_failure_names_all_that_was_found_and_the_next_step_of_the_first(go: Go) -> None:
+    """Findings come with causes before symptoms; notes are left out."""
     entry = go(World({"a": 17}), 17)["hosts"]["a"]
-    assert [finding["code"] for finding in entry["findings"]] == ["number_odd", "number_unlucky"]
-    assert entry["failure"]["hint"] == "Want another."
+    assert [finding["code"] for finding in entry["findings"]] == ["number_noted", "number_odd", "number_unlucky"]
+    assert entry["failure"]["cause"] == "number_odd: it is 17; number_unlucky: 17 is wanted"
+    assert entry["failure"]["hint"] == "Mind it."
 
 
 def test_a_reading_module_writes_and_announces_nothing(go: Go) -> None:
@@ -374,6 +376,8 @@ class FakeModule:
     check_mode = False
     _diff = True
     params: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
+    last: FakeModule
 
     def __init__(self, **arguments: Any) -> None:
         FakeModule.arguments = arguments

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import http.client
+import random
 import re
 import socket
 import ssl
@@ -17,6 +18,7 @@ from pyVim.connect import SmartConnect
 from pyVmomi import SoapAdapter, VmomiSupport, vim, vmodl
 
 from tests.simulator import Simulator
+from tests.simulator.registry import Managed
 from tests.unit.simulator.conftest import Raw, client, read, tls
 
 
@@ -148,6 +150,56 @@ def test_unknown_objects_methods_and_broken_requests(sim: Simulator) -> None:
         )
         assert fault('<Fetch xmlns="urn:vim25"><_this type="HostSystem">host-11</_this><prop>nmae</prop></Fetch>') == "InvalidProperty"
         assert fault("<broken") == "InvalidRequest"
+
+
+SCRAPS = (
+    "", "x", "true", "-1", "99999", "2026-01-01T00:00:00Z", "&lt;", "sshServer", "ntpd", "<a/>", "<config/>", "<protocol>ptp</protocol>",
+    "<server>ntp1.example.com</server>", "<enabled>true</enabled>", "<allowedHosts><allIp>true</allIp></allowedHosts>",
+    "<ntpConfig><server/></ntpConfig>", "<maxObjects>0</maxObjects>", "<propSet><type>Foo</type></propSet>",
+    "<propSet><type>HostSystem</type><pathSet>config</pathSet></propSet><objectSet><obj type=\"HostSystem\">host-11</obj></objectSet>",
+    "<propSet><type>ManagedEntity</type><all>true</all></propSet><objectSet><obj type=\"Folder\">group-d1</obj><selectSet "
+    "xsi:type=\"TraversalSpec\"><type>Folder</type><path>childEntity</path><selectSet><name>b</name></selectSet></selectSet></objectSet>",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_request_makes_the_simulator_stumble(sim: Simulator, seed: int) -> None:
+    """Every operation with arguments of any kind on any object: an answer or a fault, never an internal error (see the sim fixture)."""
+    dice = random.Random(seed)
+    skipped = {"Fetch", "Logout", "WaitForUpdates", "TerminateSession", "DisconnectHost_Task", "WaitForUpdatesEx"}
+    operations = [(family, name) for family in Managed.FAMILIES for name in family.OPERATIONS if name not in skipped]
+    managers = (
+        "dateTimeSystem",
+        "serviceSystem",
+        "firewallSystem",
+        "networkSystem",
+        "virtualNicManager",
+        "EsxHostAdvSettings",
+        "vsanSystem",
+    )
+    moids = [*sim.world.objects, *(f"{name}-11" for name in managers)]
+    with Raw(sim) as raw:
+        cookie = raw.login(sim).headers["set-cookie"]
+        for _index in range(250):
+            family, name = dice.choice(operations)
+            fitting = [moid for moid in moids if isinstance(sim.world.find(moid), family)]
+            arguments = []
+            for parameter in VmomiSupport.GetWsdlMethod("urn:vim25", name).info.params:
+                kind = parameter.type.Item if issubclass(parameter.type, list) else parameter.type
+                value, attribute = dice.choice(SCRAPS), ""
+                if issubclass(kind, VmomiSupport.ManagedObject):
+                    value = dice.choice(moids)
+                    target = sim.world.find(value)
+                    assert target is not None
+                    attribute = f' type="{target.label.partition(":")[0]}"'
+                if dice.random() < 0.9:
+                    arguments.append(f"<{parameter.name}{attribute}>{value}</{parameter.name}>")
+            this = f'<_this type="{VmomiSupport.GetWsdlName(family.TYPE)}">{dice.choice(fitting or moids)}</_this>'
+            action = dice.choice([None, "urn:vim25/6.7", "urn:vim25/8.0.3.0"])
+            assert raw.post(f'<{name} xmlns="urn:vim25">{this}{"".join(arguments)}</{name}>', cookie=cookie, action=action).status in (
+                200,
+                500,
+            )
 
 
 def test_an_answer_is_one_write_and_fast(sim: Simulator, si: Any) -> None:
