@@ -13,6 +13,7 @@ from . import soap
 from .errors import SoapFault
 from .faults import FaultScript, ScriptedFault
 from .journal import Journal, JournalEntry
+from .paths import compile_path
 from .plain import HIDDEN, SECRET, plain
 from .registry import Call, Managed, Raw
 from .versions import negotiate
@@ -155,7 +156,7 @@ class Dispatcher:
     def _execute(self, call: Call, request: soap.Request, target: Managed | None) -> str:
         world = self.world
         found = target.OPERATIONS.get(request.method) if target is not None else None
-        if call.session is None and not (found is not None and found.anonymous):
+        if call.session is None and not (found is not None and (found.anonymous or _anonymous_property(request, target, call))):
             reference = target.ref if target is not None else None
             raise SoapFault(
                 "NotAuthenticated",
@@ -206,6 +207,18 @@ def _arguments(request: soap.Request, signature: soap.Signature) -> dict[str, An
         if parameter.name not in out and isinstance(parameter.type, type) and issubclass(parameter.type, list) and not parameter.optional:
             out[parameter.name] = parameter.type()
     return out
+
+
+def _anonymous_property(request: soap.Request, target: Managed | None, call: Call) -> bool:
+    """ServiceInstance.content and SessionManager.currentSession are System.Anonymous in pyVmomi's tables; pyVim's session-oriented stub
+    reads them before it logs in."""
+    path = request.arguments.get("prop")
+    if request.method != "Fetch" or target is None or not isinstance(path, str):
+        return False
+    try:
+        return compile_path(type(target), path, call.api).privilege == "System.Anonymous"
+    except SoapFault:
+        return False
 
 
 def _reference(request: soap.Request) -> Any:

@@ -223,6 +223,6 @@ def _any_list(tag: str, value: Any, declared: Any, api: Api) -> str:
 
 def element(tag: str, value: Any, kind: Any, api: Api) -> str:
     """One or several elements of a declared type: what a method returns."""
-    if value is None or kind is type(None):
+    if value is None:
         return ""
     return _writer(kind)(tag, value, api)

@@ -100,16 +100,17 @@ class Guard:
         if self.reason:
             raise Interrupted(f"stopped before the next write, because {self._reason}")
 
-    def remaining(self, at_most: float) -> float:
+    def remaining(self, at_most: float, *, beyond: float = 0.0) -> float:
         """Seconds that a wait may take: ``at_most``, or less when the deadline is nearer.
 
-        After a stop there is a short grace, for reading back what was written and for logging out.
+        ``beyond``: how far a wait that began in time may outlast the deadline. After a stop there is a short grace, for
+        reading back what was written and for logging out.
         """
         if self._stopped.is_set():
             return max(0.0, min(at_most, self._stopped_at + GRACE - time.monotonic()))
         if self._ends is None:
             return at_most
-        return max(0.0, min(at_most, self._ends - time.monotonic()))
+        return max(0.0, min(at_most, self._ends - time.monotonic() + beyond))
 
     def pause(self, seconds: float) -> bool:
         """Wait; False as soon as the run has to stop."""

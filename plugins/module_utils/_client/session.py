@@ -160,7 +160,10 @@ class Session:
         return self._send(body, lambda reply: self._result(reply, info), repeat=repeat)
 
     def _result(self, reply: Reply, info: Any) -> Any:
-        result = self._wire.result(reply.body(), info.result)
+        body = reply.body()
+        if info.result is type(None) and f"<{info.wsdlName}Response".encode() in body:
+            return None
+        result = self._wire.result(body, info.result)
         if isinstance(result, vmomi.UnknownFault):
             raise error_from(result)
         return result

@@ -22,7 +22,7 @@ from typing import Any
 
 from .._domain.errors import EndpointUnreachable, FleetcareError, Interrupted, TimedOut, TlsRefused
 from .endpoint import Endpoint
-from .guard import Guard
+from .guard import GRACE, Guard
 
 
 class NotSent(Exception):
@@ -39,6 +39,7 @@ class Reply:
     def __init__(self, response: http.client.HTTPResponse) -> None:
         self.status = response.status
         self.headers = response.headers
+        self.finished = False
         self._response = response
         packed = response.headers.get("Content-Encoding", "").lower() == "gzip"
         self._unpack = zlib.decompressobj(16 + zlib.MAX_WBITS) if packed else None
@@ -48,14 +49,13 @@ class Reply:
             yield self._unpack.decompress(chunk) if self._unpack else chunk
         if self._unpack:
             yield self._unpack.flush()
+        # Before Python 3.13 read1() leaves a response open when its Content-Length is used up (CPython gh-113199), and
+        # the connection cannot be used again.
+        self._response.close()
+        self.finished = not self._response.will_close
 
     def body(self) -> bytes:
         return b"".join(self.chunks())
-
-    @property
-    def finished(self) -> bool:
-        # Before Python 3.13 read1() does not close a response whose Content-Length is used up (CPython gh-113199).
-        return (self._response.isclosed() or self._response.length == 0) and not self._response.will_close
 
 
 class Transport:
@@ -106,7 +106,7 @@ class Transport:
 
     def _exchange(self, connection: http.client.HTTPSConnection, body: bytes, headers: dict[str, str]) -> Reply:
         try:
-            connection.sock.settimeout(max(0.1, self._guard.remaining(self.endpoint.read_timeout)))
+            connection.sock.settimeout(max(0.1, self._guard.remaining(self.endpoint.read_timeout, beyond=GRACE / 2)))
             connection.request("POST", "/sdk", body, headers)
             return Reply(connection.getresponse())
         except (OSError, http.client.HTTPException) as problem:

@@ -20,6 +20,8 @@ except ImportError:
     IMPORT_ERROR = traceback.format_exc()
     SoapAdapter = VmomiSupport = vim = vmodl = None  # type: ignore[assignment]
 
+# Features take vim and vmodl from here: no other file may import pyVmomi, so that a missing one is one message.
+__all__ = ["IMPORT_ERROR", "Ref", "UnknownFault", "Wire", "method", "moment", "newest_version", "plain_objects", "vim", "vmodl"]
 NAMESPACE = "urn:vim25"
 _XSI_TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
 _BRACKETS = re.compile(r"\[[^\]]*\]")

@@ -14,6 +14,7 @@ import pytest
 from ansible_collections.fleetcare.esxi.plugins.module_utils._client.guard import Guard
 from ansible_collections.fleetcare.esxi.plugins.module_utils._client.inventory import Target
 from ansible_collections.fleetcare.esxi.plugins.module_utils._client.properties import Row
+from ansible_collections.fleetcare.esxi.plugins.module_utils._client.session import Sent
 from ansible_collections.fleetcare.esxi.plugins.module_utils._client.vmomi import Ref
 from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.errors import (
     BadInput,
@@ -113,6 +114,7 @@ class World:
 
     def apply(self, session: Any, target: Target, row: Row, change: Add) -> None:
         session.guard.check()
+        session.sent.append(Sent(target.path, "Add"))
         self.written.append((target.ref.id, change.step))
         problem = self.on_write(target.ref.id, len([one for one in self.written if one[0] == target.ref.id]))
         if problem is None or self.lose_write:
@@ -132,7 +134,7 @@ class World:
 @dataclass
 class FakeSession:
     guard: Guard = field(default_factory=Guard)
-    sent: list[Any] = field(default_factory=list)
+    sent: list[Sent] = field(default_factory=list)
 
 
 def target(moid: str, name: str = "", connection: str = "connected", place: str = "dc") -> Target:
@@ -267,6 +269,7 @@ def test_a_write_that_is_taken_and_not_kept_is_a_failure_that_names_it(go: Go) -
 
     class Forgetful(World):
         def apply(self, session: Any, target: Target, row: Row, change: Add) -> None:
+            session.sent.append(Sent(target.path, "Add"))
             self.written.append((target.ref.id, change.step))
 
     result = go(Forgetful(world.numbers), 1)
@@ -382,7 +385,11 @@ class FakeModule:
     def __init__(self, **arguments: Any) -> None:
         FakeModule.arguments = arguments
         self.no_log_values: set[str] = set()
+        self.warnings: list[str] = []
         FakeModule.last = self
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
 
     def fail_json(self, **result: Any) -> None:
         raise Exit(True, result)
@@ -426,6 +433,14 @@ def test_the_task_fails_as_fail_on_says(failures: list[Any], fail_on: str, fails
     ended = ran(monkeypatch, outcome_of(*failures), fail_on=fail_on)
     assert ended.failed is fails
     assert len(ended.result["hosts"]) == len(failures), "all hosts are told, also when the task fails"
+    expected = [ended.result["msg"]] if any(failures) and not fails else []
+    assert FakeModule.last.warnings == expected, "trouble that does not fail the task is a warning"
+
+
+@pytest.mark.parametrize(("check", "fails"), [(False, True), (True, False)])
+def test_left_out_fail_on_means_any_host_and_in_a_check_none(check: bool, fails: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeModule, "check_mode", check)
+    assert ran(monkeypatch, outcome_of(None, TimedOut("x")), fail_on=None).failed is fails
 
 
 def test_secrets_of_the_session_are_hidden_from_every_output(monkeypatch: pytest.MonkeyPatch) -> None:
