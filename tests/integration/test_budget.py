@@ -17,8 +17,8 @@ from tests.integration.driver import run
 from tests.simulator import Simulator
 
 CLOCK = ("QueryDateTime", "CurrentTime")
-KEPT = {"esxi_hostname": ["*"], "ntp_servers": ["ntp1.example.com", "ntp2.example.com"]}
-NEW = {"esxi_hostname": ["*"], "ntp_servers": ["192.0.2.77"]}
+KEPT: dict[str, Any] = {"esxi_hostname": ["*"], "ntp_servers": ["ntp1.example.com", "ntp2.example.com"]}
+NEW: dict[str, Any] = {"esxi_hostname": ["*"], "ntp_servers": ["192.0.2.77"]}
 
 
 def calls(sim: Simulator) -> int:

@@ -14,7 +14,7 @@ from tests.simulator import Simulator
 
 PROFILES = ["6.7", "7.0.3", "8.0.2", "8.0.2b", "8.0.3", "9.0"]
 SERVERS = ["192.0.2.1", "192.0.2.2"]
-WISH = {"ntp_servers": SERVERS, "service_state": "started", "service_policy": "on"}
+WISH: dict[str, Any] = {"ntp_servers": SERVERS, "service_state": "started", "service_policy": "on"}
 NAME = "esx-1.example.com"
 
 
@@ -104,9 +104,8 @@ def test_below_703_ntpd_is_restarted_for_new_servers(simulator: Callable[..., Si
 
 def test_ptp_with_fallback(simulator: Callable[..., Simulator]) -> None:
     sim = simulator(fleet("8.0.3", time={"servers": SERVERS}))
-    ptp = {"domain": 7, "ports": [{"index": 0, "device_type": "virtualNic", "device": "vmk0"}]}
-    for index, device in enumerate(ptp["ports"]):  # type: ignore[arg-type]
-        device.update(dict.fromkeys(("dhcp", "ip_address", "subnet_mask")), index=index)
+    port = {"index": 0, "device_type": "virtualNic", "device": "vmk0", "dhcp": None, "ip_address": None, "subnet_mask": None}
+    ptp = {"domain": 7, "ports": [port]}
     assert align(sim, protocol="ptp", ptp=ptp, ntp_fallback=True)["status"] == "changed"
     assert methods(sim) == ["UpdateDateTimeConfig"]
     assert truth(sim)["time"]["protocol"] == "ptp"

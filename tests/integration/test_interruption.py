@@ -20,8 +20,8 @@ from tests.integration.driver import run
 from tests.integration.playbooks import on_localhost, play, task
 from tests.simulator import Simulator
 
-WISH = {"esxi_hostname": ["*"], "ntp_servers": ["192.0.2.77"], "session": "single", "parallel": 2}
-SLOW = {"method": "UpdateDateTimeConfig", "delay": 0.5, "count": 1000}
+WISH: dict[str, Any] = {"esxi_hostname": ["*"], "ntp_servers": ["192.0.2.77"], "session": "single", "parallel": 2}
+SLOW: dict[str, Any] = {"method": "UpdateDateTimeConfig", "delay": 0.5, "count": 1000}
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import pathlib
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -14,13 +15,13 @@ from tests.bench.measure import Server, served
 from tests.integration.playbooks import on_localhost, play, task
 
 PASSWORD = "marker-Pa55word-7f3a"
-FLEET = {
+FLEET: dict[str, Any] = {
     "name": "secrets",
     "kind": "vcenter",
     "users": {"administrator@vsphere.local": {"password": PASSWORD}},
     "hosts": [{"count": 3, "name": "esx-0{n}.example.com", "profile": "8.0.3", "cluster": "prod"}],
 }
-WISH = {"esxi_hostname": ["*"], "ntp_servers": ["192.0.2.77"]}
+WISH: dict[str, Any] = {"esxi_hostname": ["*"], "ntp_servers": ["192.0.2.77"]}
 
 
 @pytest.fixture

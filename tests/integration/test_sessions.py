@@ -17,7 +17,7 @@ from tests.integration.driver import run
 from tests.integration.playbooks import on_localhost, play, task
 from tests.simulator import Simulator
 
-EVERY = {"esxi_hostname": ["*"]}
+EVERY: dict[str, Any] = {"esxi_hostname": ["*"]}
 
 
 @pytest.fixture(scope="module")

@@ -226,7 +226,7 @@ def test_a_host_without_a_vcenter(serve: Servers, tmp_path: pathlib.Path, scenar
     server = serve.fresh(scenario)
     (name,) = hosts(server)
     place = {"esxi_hostname": name}
-    wish = {"ntp_servers": LISTS["options"], "service_state": "started", "service_policy": "on"}
+    wish: dict[str, Any] = {"ntp_servers": LISTS["options"], "service_state": "started", "service_policy": "on"}
     set_by_them, started, run, again = tell(
         tmp_path,
         server,

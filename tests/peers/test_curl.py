@@ -39,6 +39,7 @@ LOGIN = """<?xml version="1.0" encoding="UTF-8"?>
 </Envelope>
 """
 CURRENT_TIME = "<CurrentTime xmlns='urn:vim25'><_this type='ServiceInstance'>ServiceInstance</_this></CurrentTime>"
+FETCH = "<Fetch xmlns='urn:vim25'><_this type='{kind}'>{moid}</_this><prop>{prop}</prop></Fetch>"
 LOGOUT = "<Logout xmlns='urn:vim25'><_this type='SessionManager'>{manager}</_this></Logout>"
 READ = """<RetrievePropertiesEx xmlns="urn:vim25"><_this type="PropertyCollector">{collector}</_this>
 <specSet><propSet><type>SessionManager</type><pathSet>currentSession</pathSet><pathSet>sessionList</pathSet></propSet>
@@ -133,8 +134,8 @@ def cookie_of(reply: Reply) -> str:
 def test_login_gives_a_cookie_and_another_key(curl: Curl) -> None:
     reply = curl.login()
     assert (reply.status, reply.content.tag) == (200, f"{VIM}LoginResponse")
-    said = {child.tag.removeprefix(VIM): child.text for child in reply.content.find(f"{VIM}returnval")}  # type: ignore[union-attr]
-    assert re.fullmatch(UUID, said["key"] or "") and said["key"] not in cookie_of(reply)
+    said = {child.tag.removeprefix(VIM): child.text or "" for child in reply.content.find(f"{VIM}returnval")}  # type: ignore[union-attr]
+    assert re.fullmatch(UUID, said["key"]) and said["key"] not in cookie_of(reply)
     assert (said["userName"], said["locale"]) == (curl.server.username, "en")
     (session,) = curl.server.control("/summary")["sessions"]
     assert session["key"] == said["key"]
@@ -177,6 +178,25 @@ def test_current_time_needs_nobody(curl: Curl) -> None:
         assert re.fullmatch(r"20\d\d-\d\d-\d\dT[\d:.]+Z", reply.content.findtext(f"{VIM}returnval") or "")
     curl.logout("--cookie", cookie)
     assert curl("--cookie", cookie, body=in_envelope(CURRENT_TIME)).status == 200
+
+
+def test_what_may_be_read_before_a_login(curl: Curl) -> None:
+    """What pyVmomi's tables call System.Anonymous; pyVim's session-oriented stub reads it to find out whether it has to log in."""
+
+    def fetch(kind: str, moid: str, prop: str) -> Reply:
+        return curl(body=in_envelope(FETCH.format(kind=kind, moid=moid, prop=prop)))
+
+    content = fetch("ServiceInstance", "ServiceInstance", "content").content
+    assert content.findtext(f"{VIM}returnval/{VIM}sessionManager") == curl.manager
+    current = fetch("SessionManager", curl.manager, "currentSession")
+    assert current.status == 200 and list(current.content) == []
+    for kind, moid, prop in (
+        ("SessionManager", curl.manager, "sessionList"),
+        ("ServiceInstance", "ServiceInstance", "capability"),
+        ("ServiceInstance", "ServiceInstance", "nothing"),
+        ("HostSystem", "ha-host", "name"),
+    ):
+        assert fetch(kind, moid, prop).fault[2] == "NotAuthenticated", prop
 
 
 def test_a_wrong_password(curl: Curl) -> None:

@@ -44,6 +44,7 @@ class Entry:
     row: Row | None = None
     plan: Plan | None = None
     tried: bool = False
+    unanswered: bool = False
     done: list[Change] = field(default_factory=list)
     read_back: bool = False
     final: Plan | None = None
@@ -52,8 +53,8 @@ class Entry:
     @property
     def unknown(self) -> bool:
         """Whether a write may have taken effect unseen: it was not read back, or a slow host may still be at it."""
-        late = isinstance(self.failure, (TimedOut, Interrupted)) and len(self.done) < len(self.planned)
-        return self.tried and (late or (not self.read_back and isinstance(self.failure, (EndpointUnreachable, NotConverged))))
+        unseen = self.tried and not self.read_back and isinstance(self.failure, (EndpointUnreachable, NotConverged))
+        return self.unanswered or unseen
 
     @property
     def planned(self) -> tuple[Change, ...]:
@@ -186,9 +187,10 @@ class _Run:
         for target, result in fan_out(by_target, work, parallel=self.parallel, guard=self.session.guard).items():
             if isinstance(result, FleetcareError):
                 by_target[target].failure = result.at(target=target.name)
-        left = {record.target for record in self.session.sent}
+        last = {record.target: record.outcome for record in self.session.sent}
         for entry in entries:
-            entry.tried = entry.target.path in left
+            entry.tried = entry.target.path in last
+            entry.unanswered = isinstance(entry.failure, (TimedOut, Interrupted)) and last.get(entry.target.path, "done") != "done"
 
     def _read_back(self, entries: list[Entry]) -> None:
         """Look again until what was written holds and, where waiting was asked for, has taken effect."""
@@ -243,8 +245,9 @@ class _Run:
         left = entry.final.changes if entry.final else ()
         if not left and isinstance(entry.failure, _AMBIGUOUS):
             entry.failure = None
+            entry.unanswered = False
             entry.done = list(entry.planned)
-        elif isinstance(entry.failure, (TimedOut, Interrupted)):
+        elif entry.unanswered and entry.failure:
             entry.failure.cause += "; the host may still be at it"
         elif left and entry.failure is None:
             names = ", ".join(str(change.describe()["change"]) for change in left)

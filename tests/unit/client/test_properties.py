@@ -202,9 +202,10 @@ def test_the_reason_of_the_whole_array_becomes_the_reason_of_the_element() -> No
     assert rows[host(0)].missing[NTPD] == "NoPermission" and NTPD not in rows[host(0)].values
 
 
-def test_another_fault_than_invalid_property_is_not_taken_for_a_refusal_of_keyed_paths() -> None:
-    server, refs = fleet(2, trouble=lambda call, _operation: PermissionMissing("no", fault="NoPermission"))
-    with pytest.raises(PermissionMissing):
+@pytest.mark.parametrize("problem", [PermissionMissing("no", fault="NoPermission"), ServerFault("no", fault="SystemError")])
+def test_another_fault_than_invalid_property_is_not_taken_for_a_refusal_of_keyed_paths(problem: FleetcareError) -> None:
+    server, refs = fleet(2, trouble=lambda call, _operation: problem)
+    with pytest.raises(type(problem)):
         server.read(refs, KEYED)
     assert len(server.calls) == 1 and server.keyed_paths
 

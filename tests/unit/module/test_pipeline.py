@@ -255,6 +255,7 @@ def test_a_lost_answer_counts_as_a_success_if_it_was_one(go: Go) -> None:
     world = World({"a": 0}, on_write=lambda host, count: TimedOut("no answer"), lose_write=True)
     result = go(world, 1)
     assert statuses(result) == {"a": "changed"} and result["hosts"]["a"]["failure"] is None
+    assert result["hosts"]["a"]["changes"] == [{"change": "add", "step": 1}] and "not_done" not in result["hosts"]["a"]
 
 
 def test_a_lost_answer_counts_as_a_failure_if_nothing_was_kept(go: Go) -> None:
@@ -298,6 +299,8 @@ def test_after_a_stop_hosts_that_were_not_begun_are_skipped(go: Go) -> None:
     assert statuses(result) == {"a": "changed", "b": "failed", "c": "skipped", "d": "skipped"}
     assert result["hosts"]["b"]["changed"] and result["hosts"]["b"]["not_done"] == [{"change": "add", "step": 1}]
     assert world.numbers == {"a": 2, "b": 1, "c": 0, "d": 0}
+    assert "stopped before the next write" in result["hosts"]["b"]["failure"]["cause"]
+    assert "still be at it" not in result["hosts"]["b"]["failure"]["cause"], "what was sent was answered; nothing is on its way"
 
 
 def test_an_error_that_no_write_mends_makes_a_writing_module_fail_and_a_reading_one_only_tell(go: Go) -> None:
