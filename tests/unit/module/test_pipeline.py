@@ -114,11 +114,13 @@ class World:
 
     def apply(self, session: Any, target: Target, row: Row, change: Add) -> None:
         session.guard.check()
-        session.sent.append(Sent(target.path, "Add"))
+        sent = Sent(target.path, "Add")
+        session.sent.append(sent)
         self.written.append((target.ref.id, change.step))
         problem = self.on_write(target.ref.id, len([one for one in self.written if one[0] == target.ref.id]))
         if problem is None or self.lose_write:
             self.numbers[target.ref.id] += change.step
+        sent.outcome = problem.kind if problem else "done"
         if problem:
             raise problem
 
@@ -270,7 +272,7 @@ def test_a_write_that_is_taken_and_not_kept_is_a_failure_that_names_it(go: Go) -
 
     class Forgetful(World):
         def apply(self, session: Any, target: Target, row: Row, change: Add) -> None:
-            session.sent.append(Sent(target.path, "Add"))
+            session.sent.append(Sent(target.path, "Add", "done"))
             self.written.append((target.ref.id, change.step))
 
     result = go(Forgetful(world.numbers), 1)
