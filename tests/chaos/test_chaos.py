@@ -86,6 +86,22 @@ def a_fault(dice: random.Random) -> dict[str, Any]:
     return {**common, "delay": 0.05}
 
 
+METHOD = {
+    "configure_time": "UpdateDateTimeConfig",
+    "stop_ntpd": "StopService",
+    "start_ntpd": "StartService",
+    "set_ntpd_policy": "UpdateServicePolicy",
+    "open_ntp_client": "EnableRuleset",
+    "step_clock": "UpdateDateTime",
+}
+
+
+def running(sim: Simulator) -> dict[str, bool]:
+    """Hosts whose ntpd runs, and would go on running if left alone: not those that it is about to give up on."""
+    hosts = sim.state()["hosts"].items()
+    return {name: host["services"]["ntpd"]["running"] for name, host in hosts if abs(host["clock_offset"]) < 900}
+
+
 def settings(sim: Simulator) -> dict[str, Any]:
     """What our runs may change on a host; clocks and the state of a synchronisation move by themselves."""
     kept = ("servers", "protocol", "enabled", "policy", "ruleset_enabled")
@@ -107,14 +123,14 @@ def test_faults_hide_nothing_and_leave_nothing(simulator: Callable[..., Simulato
     if dice.random() < 0.1:
         wish["deadline"] = 1
         sim.fault(method="UpdateDateTimeConfig", delay=0.4, count=50)
-    before = settings(sim)
+    before, ran = settings(sim), running(sim)
     try:
         result = run(sim, "esxi_ntp_align", check=check, **wish)
     except FleetcareError as problem:
         assert problem.hint, problem.sentence
         assert not [entry for entry in sim.journal if entry.write], f"{problem.sentence} hides writes"
         result = None
-    after = settings(sim)
+    after, runs = settings(sim), running(sim)
     if check:
         assert not [entry for entry in sim.journal if entry.write]
     if result is not None:
@@ -127,6 +143,13 @@ def test_faults_hide_nothing_and_leave_nothing(simulator: Callable[..., Simulato
                     assert [entry.split()[0] for entry in after[name]["servers"]] == wish["ntp_servers"], f"{name}: {host}"
             if host["failure"]:
                 assert host["failure"]["hint"], host["failure"]
+            executed = {entry.method for entry in sim.journal if entry.host == name and entry.status in ("ok", "ignored", "dropped")}
+            claimed = set() if check else {METHOD[change["change"]] for change in host["changes"]}
+            assert claimed <= executed, f"{name} claims what was not done: {host}"
+            if ran.get(name) and runs.get(name) is False:
+                told = {finding["code"] for finding in host["findings"] if finding["status"] == "open"}
+                assert host["failure"], f"{name} is called well with its ntpd stopped: {host}"
+                assert {"change": "start_ntpd"} in host.get("not_done", []) or "ntpd_stopped" in told, f"{name}: {host}"
     assert sim.summary()["sessions"] == []
     sent = [(entry.method, entry.host) for entry in sim.journal if entry.write and entry.status in ("ok", "dropped", "hanging")]
     assert len(sent) == len(set(sent)), "a write was repeated blindly"

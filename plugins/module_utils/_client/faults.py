@@ -24,6 +24,7 @@ _TABLE: dict[str, tuple[type[FleetcareError], str, str]] = {
         "user name or password is wrong",
         "Correct username or password; one attempt was made, so that the account is not locked.",
     ),
+    "PasswordExpired": (LoginRefused, "the password has expired", "Give the user a new one, then use that."),
     "NotAuthenticated": (LoginRefused, "the session is not valid any more", "Run the task again."),
     "NoPermission": (PermissionMissing, "the privilege {privileges} on {object} is missing", "Grant it to the user of this task."),
     "HostNotConnected": (HostUnreachable, "vCenter has no connection to the host", _RECONNECT),

@@ -72,9 +72,10 @@ class Guard:
             self._stopped_at = time.monotonic()
             self._stopped.set()
             # A write that is on its way gets half of the grace to come back: its answer is worth more than a guess.
-            timer = threading.Timer(GRACE / 2, self._give_up)
-            timer.daemon = True
-            timer.start()
+            for seconds in (GRACE / 2, GRACE):
+                timer = threading.Timer(seconds, self._give_up)
+                timer.daemon = True
+                timer.start()
 
     def _give_up(self) -> None:
         for action in self._on_stop:

@@ -9,6 +9,7 @@ import fnmatch
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 from urllib.parse import unquote
 
@@ -114,7 +115,7 @@ def choose(hosts: list[Target], selection: Selection) -> list[Target]:
         named = {host.ref for name in selection.hosts for host in _named("esxi_hostname", name, chosen)}
         chosen = [host for host in chosen if host.ref in named]
     for name in selection.exclude:
-        gone = {host.ref for host in _named("exclude", name, hosts, must=False)}
+        gone = {host.ref for host in _named("exclude", name, hosts, must=not any(sign in name for sign in "*?["))}
         chosen = [host for host in chosen if host.ref not in gone]
     if not chosen:
         raise TargetUnknown("the selection holds no host", hint="Check cluster_name, datacenter, folder and exclude together.")
@@ -193,7 +194,7 @@ def _read(session: Session) -> dict[Ref, Row]:
             "ComputeResource": ("name", "parent"),
             "HostSystem": ("name", "parent", "runtime.connectionState"),
         },
-        f'<objectSet><obj type="Folder">{root}</obj><skip>false</skip>{steps}</objectSet>',
+        f'<objectSet><obj type="Folder">{escape(root)}</obj><skip>false</skip>{steps}</objectSet>',
     )
 
 

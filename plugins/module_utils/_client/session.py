@@ -2,22 +2,24 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One login to one endpoint, three verbs: read, probe, write. Private to this collection.
 
-``read``   an operation whose privilege is System.*: cannot change anything, may be repeated.
-``probe``  an operation that the API guards with another privilege but that changes nothing (TestTimeService).
+``read``   an operation whose privilege is System.* and whose name says that it only looks: may be repeated.
+``probe``  an operation that the API guards with another privilege but that changes nothing; each is named in advance.
 ``write``  everything else. There is no other way to change a server, and in a check run this one is shut.
 """
 
 from __future__ import annotations
 
+import contextlib
 import http.cookies
+import re
 import threading
 import xml.parsers.expat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from xml.etree import ElementTree
 
-from .._domain.errors import EndpointUnreachable, FleetcareError, LoginRefused, WriteRefused
+from .._domain.errors import EndpointUnreachable, FleetcareError, LoginRefused, TlsRefused, WriteRefused
 from . import vmomi
 from .endpoint import Endpoint
 from .faults import error_from, fault_name
@@ -30,6 +32,11 @@ _COOKIE = "vmware_soap_session"
 _PAUSES = (0.2, 0.6)
 # Every server since 6.0 takes it; only the first call, which asks for the server's own version, is made with it.
 _OLDEST_ACTION = "6.0"
+# The privilege alone does not tell: DeleteVirtualDisk_Task is System.View in the tables, ChangePassword System.Anonymous.
+_READS = re.compile(
+    r"(Query|Retrieve|Find|Has|Current|WaitFor|Continue|Read|Cancel(Retrieve|WaitFor)"
+    r"|Create(Filter|Collector|ContainerView)|Destroy(PropertyFilter|Collector|View))"
+)
 _SERVICE = Ref("ServiceInstance", "ServiceInstance")
 
 ResultT = TypeVar("ResultT")
@@ -51,12 +58,14 @@ class Sent:
 class Session:
     """Use as a context manager. Safe for use by several threads."""
 
-    def __init__(self, endpoint: Endpoint, guard: Guard, *, may_write: bool) -> None:
+    def __init__(self, endpoint: Endpoint, guard: Guard, *, may_write: bool, probes: Iterable[str] = ()) -> None:
         self.endpoint = endpoint
         self.guard = guard
         self.sent: list[Sent] = []
         self.keyed_paths = True
         self._may_write = may_write
+        self._probes = frozenset(probes)
+        self._refused: LoginRefused | None = None
         self._transport = Transport(endpoint, guard)
         self._store = Store(endpoint, guard)
         self._login_lock = threading.Lock()
@@ -70,8 +79,6 @@ class Session:
     def __enter__(self) -> Session:
         try:
             self.content, self._anonymous = self._introduce(_SERVICE, "RetrieveServiceContent", {}, repeat=True)
-            if self.content is None:
-                raise EndpointUnreachable("what it answers is no SOAP", hint="Check that hostname and port belong to vSphere.")
             self._wire = vmomi.Wire(vmomi.newest_version(self.content.about.apiVersion))
             self._authenticate(stale="")
         except FleetcareError as problem:
@@ -102,23 +109,32 @@ class Session:
         return None if found is None else Ref(type(found).__name__.rpartition(".")[2], found._moId)
 
     def read(self, ref: Ref, operation: str, **arguments: Any) -> Any:
-        privilege = vmomi.method(ref.type, operation).privId or ""
-        if not privilege.startswith("System."):
+        privilege = vmomi.method(ref.type, operation).privId or "System."
+        if not privilege.startswith("System.") or not _READS.match(operation):
             raise WriteRefused(f"{operation} needs {privilege}, so it is no read")
         return self._call(ref, operation, arguments, repeat=True)
 
     def probe(self, ref: Ref, operation: str, **arguments: Any) -> Any:
+        if operation not in self._probes:
+            raise WriteRefused(f"{operation} is not among the probes of this run")
         return self._call(ref, operation, arguments, repeat=True)
 
     def write(self, target: str, ref: Ref, operation: str, **arguments: Any) -> Any:
-        """The one gate. Repeats only a request that never left, or one refused because the session had ended."""
+        """The one gate. Repeats only a request that never left, or one refused because the session had ended.
+
+        An argument may be a function: it is asked in the moment of sending, for values that age (the time).
+        """
         if not self._may_write:
             raise WriteRefused(f"{operation} on {ref} was about to be sent in a run that must not write", target=target)
-        self.guard.check()
         sent = Sent(target, operation)
-        self.sent.append(sent)
+
+        def leaving() -> None:
+            self.guard.check()
+            if sent not in self.sent:
+                self.sent.append(sent)
+
         try:
-            result = self._call(ref, operation, arguments, repeat=False)
+            result = self._call(ref, operation, arguments, repeat=False, leaving=leaving)
         except FleetcareError as problem:
             sent.outcome = problem.kind
             raise
@@ -137,12 +153,12 @@ class Session:
         ).encode()
 
         def consume(reply: Reply) -> tuple[list[Any], str]:
-            objects, token = vmomi.plain_objects(reply.chunks())
+            objects, token = vmomi.plain_objects(reply.chunks(), operation)
             if any("NotAuthenticated" in missing.values() for _ref, _values, missing in objects):
                 raise _SessionLost
             return objects, token
 
-        return self._send(body, consume, repeat=True)
+        return self._send(lambda: body, consume, repeat=True)
 
     def knows(self, type_name: str, path: str) -> bool:
         """Whether a property path exists in the API version that is spoken."""
@@ -151,17 +167,29 @@ class Session:
     def managed(self, ref: Ref) -> Any:
         return self._wire.managed(ref)
 
-    def local_address(self) -> str:
-        return self._transport.local_address()
-
-    def _call(self, ref: Ref, operation: str, arguments: dict[str, Any], *, repeat: bool) -> Any:
+    def _call(
+        self,
+        ref: Ref,
+        operation: str,
+        arguments: dict[str, Any],
+        *,
+        repeat: bool,
+        leaving: Callable[[], None] | None = None,
+    ) -> Any:
         info = vmomi.method(ref.type, operation)
-        body = self._wire.request(ref, info, arguments)
-        return self._send(body, lambda reply: self._result(reply, info), repeat=repeat)
+
+        def prepare() -> bytes:
+            if leaving:
+                leaving()
+            return self._wire.request(ref, info, {name: value() if callable(value) else value for name, value in arguments.items()})
+
+        return self._send(prepare, lambda reply: self._result(reply, info), repeat=repeat)
 
     def _result(self, reply: Reply, info: Any) -> Any:
         body = reply.body()
-        if info.result is type(None) and f"<{info.wsdlName}Response".encode() in body:
+        if f"{info.wsdlName}Response".encode() not in body:
+            raise vmomi.NoSoap("an answer to something else")
+        if info.result is type(None):
             return None
         result = self._wire.result(body, info.result)
         if isinstance(result, vmomi.UnknownFault):
@@ -175,9 +203,11 @@ class Session:
         def consume(reply: Reply) -> tuple[Any, str]:
             return self._result(reply, info), _cookie_of(reply) or self._anonymous
 
-        return self._send(self._wire.request(ref, info, arguments), consume, repeat=repeat, cookie=self._anonymous)
+        return self._send(lambda: self._wire.request(ref, info, arguments), consume, repeat=repeat, cookie=self._anonymous)
 
-    def _send(self, body: bytes, consume: Callable[[Reply], ResultT], *, repeat: bool, cookie: str | None = None) -> ResultT:
+    def _send(
+        self, prepare: Callable[[], bytes], consume: Callable[[Reply], ResultT], *, repeat: bool, cookie: str | None = None
+    ) -> ResultT:
         """Post, and repeat what may be repeated. ``cookie``: another one than the session's, for calls without one."""
         in_session = cookie is None
         pauses = iter(_PAUSES)
@@ -185,7 +215,7 @@ class Session:
         while True:
             cookie = self._cookie if in_session else cookie
             try:
-                with self._transport.post(body, self._headers(cookie or "")) as reply:
+                with self._transport.post(prepare, self._headers(cookie or "")) as reply:
                     self._alive = True
                     if reply.status == 200:
                         return consume(reply)
@@ -194,14 +224,14 @@ class Session:
             except _SessionLost:
                 fault, lost = vmomi.vim.fault.NotAuthenticated(), True
             except NotSent as problem:
-                if not self._alive or isinstance(problem.cause, LoginRefused) or not self._wait(pauses):
+                if not self._alive or isinstance(problem.cause, TlsRefused) or not self._wait(pauses):
                     raise problem.cause from problem
                 continue
             except EndpointUnreachable:
                 if not repeat or not self._wait(pauses):
                     raise
                 continue
-            except (xml.parsers.expat.ExpatError, ElementTree.ParseError) as problem:
+            except (xml.parsers.expat.ExpatError, ElementTree.ParseError, vmomi.NoSoap) as problem:
                 raise EndpointUnreachable(
                     f"what it answers is no SOAP: {problem}", hint="Check that hostname and port belong to vSphere."
                 ) from problem
@@ -240,8 +270,11 @@ class Session:
         with self._login_lock:
             if self._cookie and self._cookie != stale:
                 return
+            if self._refused:
+                raise self._refused
             with self._store.locked():
-                kept = self._store.cookie() if self.endpoint.session != "single" else ""
+                certificate = self._transport.certificate
+                kept = self._store.cookie(certificate) if self.endpoint.session != "single" else ""
                 if kept and kept != stale:
                     self._cookie = kept
                     self._kept = self.endpoint.session == "keep"
@@ -249,10 +282,11 @@ class Session:
                 self._store.check_not_refused()
                 try:
                     self._cookie = self._log_in()
-                except LoginRefused:
+                except LoginRefused as problem:
+                    self._refused = problem
                     self._store.refuse()
                     raise
-                self._kept = self.endpoint.session == "keep" and self._store.keep(self._cookie)
+                self._kept = self.endpoint.session == "keep" and self._store.keep(self._cookie, certificate)
 
     def _log_in(self) -> str:
         manager = Ref("SessionManager", self.content.sessionManager._moId)
@@ -264,16 +298,21 @@ class Session:
             raise
 
     def _log_out(self) -> None:
-        if not self._cookie:
-            return
-        with self._store.locked():
-            if self.endpoint.session == "end" or self._store.cookie() == self._cookie:
-                self._store.forget()
-        try:
-            self._call(Ref("SessionManager", self.content.sessionManager._moId), "Logout", {}, repeat=True)
-        except FleetcareError:
-            pass  # The server is gone or the session is: either way there is nothing left to end.
+        """Never raises: what a run did is told whether or not its session could be ended."""
+        cookies = {self._cookie} - {""}
+        with contextlib.suppress(FleetcareError):
+            if self.endpoint.session == "end":
+                with self._store.locked():
+                    cookies |= {self._store.cookie(self._transport.certificate)} - {""}
+                    self._store.forget()
         self._cookie = ""
+        if self.content is None:
+            return
+        body = self._wire.request(Ref("SessionManager", self.content.sessionManager._moId), vmomi.method("SessionManager", "Logout"), {})
+        for cookie in cookies:
+            # Outside of any session: a cookie that is not known any more must not cause a login.
+            with contextlib.suppress(FleetcareError):
+                self._send(lambda: body, lambda reply: reply.body(), repeat=True, cookie=cookie)
 
 
 def _cookie_of(reply: Reply) -> str:

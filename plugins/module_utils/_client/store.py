@@ -3,8 +3,8 @@
 """Sessions kept for the next task, and refused passwords that are not tried again. Private to this collection.
 
 One folder of mode 0700 under the user's cache folder, one file of mode 0600 an endpoint and user. A session file
-holds the cookie and nothing else. A refusal file holds a salted scrypt digest of the password that was refused,
-for ten minutes: a play over a hundred hosts then costs one failed login, not a hundred and a locked account.
+holds the cookie, and the digest of the certificate of the server that it is for. A refusal file holds a salted
+PBKDF2 digest of the password that was refused, for ten minutes: a play over a hundred hosts then costs one failed login, not a hundred and a locked account.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Store:
     def __init__(self, endpoint: Endpoint, guard: Guard) -> None:
         self._endpoint = endpoint
         self._guard = guard
-        key = f"{endpoint.hostname.lower()}\0{endpoint.port}\0{endpoint.username}"
+        key = "\0".join(map(str, (endpoint.hostname.lower(), endpoint.port, endpoint.username, endpoint.proxy_host, endpoint.proxy_port)))
         folder = _folder()
         self._base = os.path.join(folder, hashlib.sha256(key.encode()).hexdigest()[:32]) if folder else ""
 
@@ -54,14 +54,16 @@ class Store:
                         self._guard.check()
             yield
 
-    def cookie(self) -> str:
-        cookie = self._read(".session").get("cookie")
-        return cookie if isinstance(cookie, str) else ""
+    def cookie(self, certificate: str) -> str:
+        """The session that an earlier task left at the server with this certificate; nobody else gets to see it."""
+        kept = self._read(".session")
+        cookie = kept.get("cookie")
+        return cookie if isinstance(cookie, str) and kept.get("certificate") == certificate else ""
 
-    def keep(self, cookie: str) -> bool:
+    def keep(self, cookie: str, certificate: str) -> bool:
         """Whether the next task will find it."""
-        self._write(".session", {"cookie": cookie})
-        return self.cookie() == cookie
+        self._write(".session", {"cookie": cookie, "certificate": certificate})
+        return self.cookie(certificate) == cookie
 
     def forget(self) -> None:
         if self._base:
@@ -87,7 +89,8 @@ class Store:
         self._write(".refused", {"at": time.time(), "salt": salt.hex(), "digest": self._digest(salt)})
 
     def _digest(self, salt: bytes) -> str:
-        return hashlib.scrypt(self._endpoint.password.encode(), salt=salt, n=2**14, r=8, p=1).hex()
+        # PBKDF2 rather than scrypt: the latter is not there on a machine in FIPS mode.
+        return hashlib.pbkdf2_hmac("sha256", self._endpoint.password.encode(), salt, 200_000).hex()
 
     def _read(self, kind: str) -> dict[str, Any]:
         if not self._base:

@@ -35,7 +35,8 @@ def wait_for_tasks(session: Session, tasks: Iterable[Ref], *, timeout: float) ->
     version = ""
     try:
         while open_tasks and time.monotonic() < ends and not session.guard.reason:
-            wait = max(1, min(_SLICE, round(session.guard.remaining(ends - time.monotonic()))))
+            # The server must answer before the connection's own time-out strikes.
+            wait = max(1, round(min(_SLICE, session.endpoint.read_timeout / 2, session.guard.remaining(ends - time.monotonic()))))
             update = session.read(collector, "WaitForUpdatesEx", version=version, options=query.WaitOptions(maxWaitSeconds=wait))
             if update is None:
                 continue

@@ -17,7 +17,7 @@ import socket
 import ssl
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from .._domain.errors import EndpointUnreachable, FleetcareError, Interrupted, TimedOut, TlsRefused
@@ -49,6 +49,9 @@ class Reply:
             yield self._unpack.decompress(chunk) if self._unpack else chunk
         if self._unpack:
             yield self._unpack.flush()
+        # read1() calls a body that broke off complete: only the missing length, or an unfinished gzip stream, tells.
+        if self._response.length or (self._unpack and not self._unpack.eof):
+            raise http.client.IncompleteRead(b"", self._response.length or None)
         # Before Python 3.13 read1() leaves a response open when its Content-Length is used up (CPython gh-113199), and
         # the connection cannot be used again.
         self._response.close()
@@ -67,16 +70,22 @@ class Transport:
         self._tls = endpoint.tls_context()
         self._lock = threading.Lock()
         self._idle: list[http.client.HTTPSConnection] = []
-        self._busy: set[http.client.HTTPSConnection] = set()
+        # With the socket beside it: http.client forgets it when the server announces to close.
+        self._busy: dict[http.client.HTTPSConnection, socket.socket | None] = {}
+        self.certificate = ""
         guard.on_stop(self.abort)
 
     @contextlib.contextmanager
-    def post(self, body: bytes, headers: dict[str, str]) -> Iterator[Reply]:
-        """One request to /sdk. Raises NotSent, or a FleetcareError when the outcome is unknown."""
+    def post(self, prepare: Callable[[], bytes], headers: dict[str, str]) -> Iterator[Reply]:
+        """One request to /sdk. Raises NotSent, or a FleetcareError when the outcome is unknown.
+
+        ``prepare`` makes the body in the moment of sending, and may still refuse by raising: until then a connection
+        may have taken its time.
+        """
         connection = self._take()
         keep = False
         try:
-            reply = self._exchange(connection, body, headers)
+            reply = self._exchange(connection, prepare, headers)
             try:
                 yield reply
             except (OSError, http.client.HTTPException, zlib.error) as problem:
@@ -88,10 +97,9 @@ class Transport:
     def abort(self) -> None:
         """Wake every thread that waits for the server."""
         with self._lock:
-            for connection in self._busy:
-                if connection.sock is not None:
-                    with contextlib.suppress(OSError):
-                        connection.sock.shutdown(socket.SHUT_RDWR)
+            sockets = [sock or connection.sock for connection, sock in self._busy.items()]
+        for sock in sockets:
+            _shut(sock)
 
     def close(self) -> None:
         with self._lock:
@@ -99,12 +107,8 @@ class Transport:
         for connection in idle:
             connection.close()
 
-    def local_address(self) -> str:
-        """This machine's address as the endpoint sees it; empty while no connection is open."""
-        with self._lock:
-            return self._idle[-1].sock.getsockname()[0] if self._idle and self._idle[-1].sock else ""
-
-    def _exchange(self, connection: http.client.HTTPSConnection, body: bytes, headers: dict[str, str]) -> Reply:
+    def _exchange(self, connection: http.client.HTTPSConnection, prepare: Callable[[], bytes], headers: dict[str, str]) -> Reply:
+        body = prepare()
         try:
             connection.sock.settimeout(max(0.1, self._guard.remaining(self.endpoint.read_timeout, beyond=GRACE / 2)))
             connection.request("POST", "/sdk", body, headers)
@@ -121,17 +125,14 @@ class Transport:
                 # A server that closed an idle connection has left an end of file to read: unlike a failed write,
                 # that is known before anything is sent.
                 if connection.sock is not None and not select.select([connection.sock], [], [], 0)[0]:
-                    self._busy.add(connection)
+                    self._busy[connection] = connection.sock
                     return connection
             connection.close()
-        connection = self._connect()
-        with self._lock:
-            self._busy.add(connection)
-        return connection
+        return self._connect()
 
     def _give_back(self, connection: http.client.HTTPSConnection, keep: bool) -> None:
         with self._lock:
-            self._busy.discard(connection)
+            self._busy.pop(connection, None)
             if keep and connection.sock is not None:
                 self._idle.append(connection)
                 return
@@ -145,18 +146,33 @@ class Transport:
             connection.set_tunnel(endpoint.hostname, endpoint.port)
         else:
             connection = http.client.HTTPSConnection(endpoint.hostname, endpoint.port, timeout=timeout, context=self._tls)
+        connection.auto_open = 0  # http.client must not reconnect by itself, past the check of the pin
+        with self._lock:
+            self._busy[connection] = None
+        # The time-out of a socket starts anew with every byte: this one covers TCP, proxy and TLS together.
+        watchdog = threading.Timer(timeout, lambda: _shut(connection.sock))
+        watchdog.daemon = True
+        watchdog.start()
         try:
             connection.connect()
             connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._check_pin(connection.sock)
-        except (OSError, http.client.HTTPException, FleetcareError) as problem:
+        except (OSError, http.client.HTTPException, UnicodeError, FleetcareError) as problem:
+            with self._lock:
+                self._busy.pop(connection, None)
             connection.close()
-            raise NotSent(self._no_connection(problem)) from problem
+            late = not watchdog.is_alive()
+            raise NotSent(self._no_connection(TimeoutError() if late and not isinstance(problem, FleetcareError) else problem)) from problem
+        finally:
+            watchdog.cancel()
+        with self._lock:
+            self._busy[connection] = connection.sock
         return connection
 
     def _check_pin(self, sock: Any) -> None:
+        seen = hashlib.sha256(sock.getpeercert(True)).hexdigest()
+        self.certificate = seen
         if self.endpoint.thumbprint:
-            seen = hashlib.sha256(sock.getpeercert(True)).hexdigest()
             if not hmac.compare_digest(seen, self.endpoint.thumbprint):
                 raise TlsRefused(
                     f"the certificate's SHA-256 thumbprint is {seen}, not the one given",
@@ -208,7 +224,15 @@ class Transport:
                 **place,
             )
         return EndpointUnreachable(
-            f"the connection was lost: {str(problem) or type(problem).__name__}",
+            f"the connection was lost: {ascii(str(problem))[1:-1][:200] or type(problem).__name__}",
             hint="The server, a proxy or a firewall closed it; run the task again.",
             **place,
         )
+
+
+def _shut(sock: socket.socket | None) -> None:
+    """End both directions without touching TLS: ``SSLSocket.shutdown`` drops the encryption first, and what another
+    thread sends in that moment would leave in clear text."""
+    if sock is not None:
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)

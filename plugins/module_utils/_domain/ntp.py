@@ -22,6 +22,7 @@ _LABEL = re.compile(r"^(?!-)[a-z0-9_-]{1,63}(?<!-)$")
 DEVICE_TYPES = ("none", "virtualNic", "pciPassthruNic")
 _PORT_FIELDS = ("device_type", "device", "dhcp", "ip_address", "subnet_mask")
 # What ntp.conf knows after the name of a server (ntpd 4.2.8, which HostNtpConfig names).
+_NUMBERED_OPTIONS = frozenset("key minpoll maxpoll mode ttl version".split())
 _SERVER_OPTIONS = frozenset("autokey burst iburst key minpoll maxpoll mode noselect preempt prefer true ttl version xleave".split())
 
 MEANINGS: dict[str, Meaning] = {
@@ -96,6 +97,12 @@ MEANINGS: dict[str, Meaning] = {
         "error",
         "The host's own test says that its time service does not work normally.",
         "Check route, name resolution and udp/123 from the host's management network to the servers.",
+        "TestTimeService, API 7.0.3.0",
+    ),
+    "ntp_test_failed": Meaning(
+        "warning",
+        "The host's own test of its time service could not be run.",
+        "Look at the cause; the privilege Host.Config.DateTime is needed for it.",
         "TestTimeService, API 7.0.3.0",
     ),
     "ntp_test_unsupported": Meaning(
@@ -225,6 +232,7 @@ class State:
     gave_up: datetime.datetime | None = None
     working: bool | None = None
     test_report: tuple[str, ...] = ()
+    test_error: str | None = None
     settling: bool = False
     waited: bool = False
 
@@ -317,11 +325,16 @@ def _entries(servers: Iterable[str]) -> tuple[str, ...]:
         if not entry:
             raise BadInput(f"ntp_servers entry {position} is empty", hint="Remove it; often a variable is empty there.")
         name = entry.split()[0]
-        strange = [word for word in entry.split()[1:] if word not in _SERVER_OPTIONS and not word.isdigit()]
+        strange = _strange_option(entry.split()[1:])
         if strange:
             raise BadInput(
-                f"ntp_servers entry {position} has {strange[0]!r} behind {name!r}, which is no ntp.conf option",
+                f"ntp_servers entry {position} has {strange!r} behind {name!r}, which is no ntp.conf option",
                 hint="Use one server an entry; options such as iburst or minpoll 4 may follow after a space.",
+            )
+        if _is_address(name) and _nobody(ipaddress.ip_address(name)):
+            raise BadInput(
+                f"ntp_servers entry {position}, {name!r}, is an address that no server can have",
+                hint="Use the address of a time server, for example 192.0.2.1.",
             )
         if not _is_address(name) and not _is_hostname(name):
             raise BadInput(
@@ -333,6 +346,20 @@ def _entries(servers: Iterable[str]) -> tuple[str, ...]:
             raise BadInput(f"ntp_servers names {name!r} twice", hint="Keep one of the two entries.")
         entries[key] = entry
     return tuple(entries.values())
+
+
+def _strange_option(words: list[str]) -> str:
+    """The first word that ntp.conf would not take after a server's name, or "" ."""
+    number_due = False
+    for word in words:
+        if word.isdigit() != number_due or (not number_due and word not in _SERVER_OPTIONS):
+            return word
+        number_due = word in _NUMBERED_OPTIONS
+    return words[-1] if number_due else ""
+
+
+def _nobody(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    return address.is_unspecified or address.is_loopback or address.is_multicast or str(address) == "255.255.255.255"
 
 
 @functools.lru_cache(maxsize=4096)
@@ -377,6 +404,10 @@ def address_of(entry: str) -> str:
     """
     name = (entry.split() or [""])[0].lower().rstrip(".")
     return str(ipaddress.ip_address(name)) if _is_address(name) else name
+
+
+def _canonical(entry: str) -> tuple[str, ...]:
+    return (address_of(entry), *entry.split()[1:])
 
 
 def wanted_servers(current: tuple[str, ...], wanted: Wanted) -> tuple[str, ...]:
@@ -425,6 +456,8 @@ class StopNtpd(_Write):
 
 @dataclass(frozen=True)
 class StartNtpd(_Write):
+    even_after_failure = True
+
     def applied_to(self, state: State) -> State:
         return replace(_service(state, True), gave_up=None)
 
@@ -498,9 +531,9 @@ def survey(states: Iterable[State], common: Mapping[str, Any], wanted: Wanted) -
 
 
 def _middle(clocks: list[Clock]) -> Clock:
-    offsets = sorted(clock.offset for clock in clocks)
+    offsets = sorted(clocks, key=lambda clock: (clock.offset, clock.bound))
     low, high = offsets[(len(offsets) - 1) // 2], offsets[len(offsets) // 2]
-    return Clock((low + high) / 2, max(clock.bound for clock in clocks))
+    return Clock((low.offset + high.offset) / 2, max(low.bound, high.bound))
 
 
 def _doubt(code: str, whose: str, reference: Clock, others: list[Clock], limit: float) -> Finding | None:
@@ -533,7 +566,8 @@ def _refusals(state: State, wanted: Wanted) -> list[Finding]:
     found = []
     if state.service is None:
         found.append(_found("ntpd_missing", "the host lists no service ntpd"))
-    if not state.time_config and (wanted.fallback is not None or wanted.protocol == "ptp"):
+    stuck_in_ptp = state.protocol == "ptp" and wanted.protocol == "ntp"
+    if not state.time_config and (wanted.fallback is not None or wanted.protocol == "ptp" or stuck_in_ptp):
         found.append(_found("time_config_unsupported", f"ESXi {state.version} takes servers and the service state only"))
     elif wanted.protocol == "ptp":
         too_high = [port.index for port in (wanted.ptp.ports if wanted.ptp else ()) if port.index >= state.ptp_ports]
@@ -552,7 +586,7 @@ def _changes(state: State, wanted: Wanted, seen: Survey, refused: set[str]) -> l
     config: dict[str, Any] = {}
     if wanted.servers is not None and "ntp_last_server" not in refused:
         servers = wanted_servers(state.servers, wanted)
-        if servers != state.servers:
+        if [_canonical(entry) for entry in servers] != [_canonical(entry) for entry in state.servers]:
             config["servers"] = servers
     if state.time_config and "ptp_unsupported" not in refused:
         if wanted.protocol and wanted.protocol != state.protocol:
@@ -563,7 +597,7 @@ def _changes(state: State, wanted: Wanted, seen: Survey, refused: set[str]) -> l
             config["fallback"] = wanted.fallback
         if wanted.running is not None and wanted.running != state.enabled:
             config["enabled"] = wanted.running
-    step = _step(state, wanted, seen)
+    step = _step(state, wanted, seen, config)
     changes: list[Change] = []
     now = state
 
@@ -595,12 +629,16 @@ def _changes(state: State, wanted: Wanted, seen: Survey, refused: set[str]) -> l
     return changes
 
 
-def _step(state: State, wanted: Wanted, seen: Survey) -> StepClock | None:
-    """Guarded: asked for, certain, beyond the threshold, from a reference nobody doubts, and never against PTP."""
+def _step(state: State, wanted: Wanted, seen: Survey, config: Mapping[str, Any]) -> StepClock | None:
+    """Guarded: asked for, certain, beyond the threshold, from a reference nobody doubts, and never against PTP or
+    against a time server that the host is in sync with."""
     skew = seen.skew(state)
     if not wanted.step or skew is None or seen.reference is None or seen.doubt or state.stepped or state.settling:
         return None
     if state.protocol == "ptp" or wanted.protocol == "ptp" or wanted.max_skew is None:
+        return None
+    if state.synced and "servers" not in config:
+        # It follows a server that it trusts and would go back to it; then the server, or the reference, is wrong.
         return None
     if skew.within(max(wanted.step_threshold, wanted.max_skew)) is not False:
         return None
@@ -633,7 +671,7 @@ def _ptp_merged(have: Ptp | None, want: Ptp) -> Ptp:
 
 def after(read: State, predicted: State, waited: bool) -> State:
     """A state read back after writes, with what only this run knows of it."""
-    return replace(read, settling=predicted.settling, stepped=predicted.stepped, waited=waited)
+    return replace(read, clock=read.clock or predicted.clock, settling=predicted.settling, stepped=predicted.stepped, waited=waited)
 
 
 def settled(state: State, wanted: Wanted, seen: Survey) -> bool:
@@ -684,6 +722,8 @@ def _source_findings(state: State, wanted: Wanted) -> list[Finding]:
     if wanted.test_servers and (state.waited or not state.settling):
         if state.working is False:
             found.append(_found("ntp_server_silent", "; ".join(state.test_report) or "the test gave no report"))
+        elif state.test_error:
+            found.append(_found("ntp_test_failed", state.test_error))
         elif state.working is None and not state.time_config:
             found.append(_found("ntp_test_unsupported", f"ESXi {state.version} has no such test"))
     if state.in_fallback:

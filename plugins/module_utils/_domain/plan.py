@@ -14,7 +14,11 @@ StateT = TypeVar("StateT")
 
 
 class Change(Protocol):
-    """One write, small and named. Implementations are frozen dataclasses."""
+    """One write, small and named. Implementations are frozen dataclasses.
+
+    One with ``even_after_failure = True`` is tried although an earlier change of the target failed: it puts back what
+    an earlier one took away.
+    """
 
     def applied_to(self, state: Any) -> Any:
         """The state as it should read once this change is made; never the same state."""

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from .._client.inventory import Target
@@ -52,6 +52,10 @@ class Translation(Protocol):
     def PROPERTIES(self) -> Sequence[str]:
         """Paths to read of every target, see ``_client.properties.collect``."""
 
+    @property
+    def PROBES(self) -> Sequence[str]:
+        """Operations that only look although the API guards them with a privilege to change."""
+
     def measure(self, session: Session, rows: Mapping[Target, Row], wanted: Any, parallel: int) -> dict[Any, Any]:
         """What properties do not tell, by target; under None what concerns the endpoint. Reads and probes only."""
 
@@ -68,4 +72,3 @@ class Feature:
     translation: Translation
     options: Mapping[str, Any]
     writes: bool = True
-    constraints: Mapping[str, Any] = field(default_factory=dict)

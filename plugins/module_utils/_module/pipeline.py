@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -90,12 +91,13 @@ def execute(feature: Feature, params: Mapping[str, Any], *, check: bool, in_proc
         guard.watch()
     else:
         guard.watch_signals()
-    session = Session(endpoint, guard, may_write=feature.writes and not check)
+    session = Session(endpoint, guard, may_write=feature.writes and not check, probes=feature.translation.PROBES)
     try:
         with session:
             about = session.content.about
             outcome.endpoint = {"name": endpoint.name, "type": about.apiType, "version": about.version}
             _Run(outcome, session, params["parallel"]).over(select_hosts(session, selection))
+            _judge_findings(outcome)
     except FleetcareError as problem:
         problem.at(target="" if isinstance(problem, BadInput) else endpoint.name)
         raise
@@ -113,8 +115,8 @@ class _Run:
         self.parallel = parallel
 
     def over(self, targets: list[Target]) -> None:
-        names = [target.name for target in targets]
-        entries = {t.path if names.count(t.name) > 1 else t.name: Entry(t) for t in targets}
+        names = Counter(target.name for target in targets)
+        entries = {t.path if names[t.name] > 1 else t.name: Entry(t) for t in targets}
         self.outcome.entries = entries
         reachable = []
         for entry in entries.values():
@@ -126,25 +128,26 @@ class _Run:
                     target=entry.target.name,
                     hint="Reconnect it in vCenter, then run the task again for this host.",
                 )
-        read = self._look(reachable)
-        self.outcome.seen = self.feature.domain.survey(read.values(), self.common, self.wanted)
+        read, common = self._look(reachable)
+        self.outcome.seen = self.feature.domain.survey(read.values(), common, self.wanted)
         for entry in reachable:
             if id(entry) in read:
-                entry.plan = self._plan(read[id(entry)])
+                entry.plan = entry.final = self._plan(read[id(entry)])
         self.session.guard.check()
-        if self.outcome.check or not self.feature.writes:
+        if self.outcome.check:
             for entry in reachable:
-                if entry.plan:
-                    entry.final = self._plan(entry.plan.predicted) if self.outcome.check else entry.plan
-            return
-        self._write([entry for entry in reachable if entry.planned])
-        self._read_back([entry for entry in reachable if entry.plan])
+                if entry.planned and entry.plan:
+                    entry.final = self._plan(entry.plan.predicted)
+        elif self.feature.writes:
+            self._write([entry for entry in reachable if entry.planned])
+            self._read_back([entry for entry in reachable if entry.plan])
 
     def _plan(self, state: Any) -> Plan:
         return self.feature.domain.plan(state, self.wanted, self.outcome.seen)
 
-    def _look(self, entries: list[Entry]) -> dict[int, Any]:
-        """Read all in bulk; the state by entry. An entry that cannot be read gets its failure."""
+    def _look(self, entries: list[Entry]) -> tuple[dict[int, Any], dict[str, Any]]:
+        """Read all in bulk: the state by entry, and what was measured of the endpoint. An entry that cannot be read
+        gets its failure."""
         rows = collect(self.session, [entry.target.ref for entry in entries], self.feature.translation.PROPERTIES)
         readable = []
         for entry in entries:
@@ -158,7 +161,6 @@ class _Run:
         if not self.session.guard.reason:
             by_target = {entry.target: entry.row for entry in readable if entry.row}
             extra = self.feature.translation.measure(self.session, by_target, self.wanted, self.parallel)
-        self.common = extra.get(None, {})
         states = {}
         for entry in readable:
             try:
@@ -169,20 +171,26 @@ class _Run:
                     target=entry.target.name,
                     hint="Please report it with the host's version.",
                 )
-        return states
+        return states, extra.get(None, {})
 
     def _write(self, entries: list[Entry]) -> None:
         by_target = {entry.target: entry for entry in entries}
 
         def work(target: Target) -> None:
             entry = by_target[target]
+            problem: FleetcareError | None = None
             for change in entry.planned:
+                if problem is not None and not getattr(change, "even_after_failure", False):
+                    continue
                 try:
                     self.feature.translation.apply(self.session, target, entry.row, change)  # type: ignore[arg-type]
-                except FleetcareError as problem:
-                    problem.at(target=target.name, doing=change.describe()["change"].replace("_", " "))
-                    raise
-                entry.done.append(change)
+                except FleetcareError as failed:
+                    failed.at(target=target.name, doing=change.describe()["change"].replace("_", " "))
+                    problem = problem or failed
+                else:
+                    entry.done.append(change)
+            if problem is not None:
+                raise problem
 
         for target, result in fan_out(by_target, work, parallel=self.parallel, guard=self.session.guard).items():
             if isinstance(result, FleetcareError):
@@ -207,11 +215,14 @@ class _Run:
         while pending:
             waited = bool(patience) and time.monotonic() >= ends
             try:
-                states = self._look(pending)
-            except FleetcareError as problem:
+                states, _common = self._look(pending)
+            except Exception as problem:  # whatever it is, what was written has to be told
+                cause = problem.cause if isinstance(problem, FleetcareError) else f"{type(problem).__name__}: {problem}"
                 for entry in pending:
                     entry.failure = entry.failure or NotConverged(
-                        f"what was written could not be read back: {problem.cause}", target=entry.target.name, hint=problem.hint
+                        f"what was written could not be read back: {cause}",
+                        target=entry.target.name,
+                        hint="Run the task with --check to see the state of the host.",
                     )
                 return
             for entry in pending:
@@ -229,7 +240,10 @@ class _Run:
 
     def _expected(self, entry: Entry) -> Any:
         """The state as it should be now: with the changes that were made, not with those that were not."""
-        return Plan(observed=entry.plan.observed, changes=tuple(entry.done)).predicted  # type: ignore[union-attr]
+        return self._after(entry, entry.done)
+
+    def _after(self, entry: Entry, changes: Sequence[Change]) -> Any:
+        return Plan(observed=entry.plan.observed, changes=tuple(changes)).predicted  # type: ignore[union-attr]
 
     def _settled(self, entry: Entry) -> bool:
         return self.feature.domain.settled(entry.final.observed, self.wanted, self.outcome.seen)  # type: ignore[union-attr]
@@ -243,11 +257,17 @@ class _Run:
     def _judge(self, entry: Entry) -> None:
         """Only what was read back counts: a lost answer may still have been a success, a success may not have held."""
         left = entry.final.changes if entry.final else ()
-        if not left and isinstance(entry.failure, _AMBIGUOUS):
-            entry.failure = None
-            entry.unanswered = False
-            entry.done = list(entry.planned)
-        elif entry.unanswered and entry.failure:
+        if isinstance(entry.failure, _AMBIGUOUS) and entry.read_back and entry.final:
+            shown = self.feature.domain.settings(entry.final.observed)
+            for count in range(len(entry.planned), len(entry.done), -1):
+                if self.feature.domain.settings(self._after(entry, entry.planned[:count])) == shown:
+                    entry.done = list(entry.planned[:count])
+                    break
+            if len(entry.done) == len(entry.planned) and not left:
+                entry.failure = None
+                entry.unanswered = False
+                return
+        if entry.unanswered and entry.failure:
             entry.failure.cause += "; the host may still be at it"
         elif left and entry.failure is None:
             names = ", ".join(str(change.describe()["change"]) for change in left)
@@ -288,7 +308,7 @@ def findings_of(entry: Entry, check: bool) -> list[dict[str, str]]:
     ]
 
 
-def judge_findings(outcome: Outcome) -> None:
+def _judge_findings(outcome: Outcome) -> None:
     """Findings of level error that no change mends make a host fail; a module that only informs never does."""
     if not outcome.feature.writes:
         return

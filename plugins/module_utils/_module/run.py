@@ -15,7 +15,7 @@ from .._client import vmomi
 from .._domain.errors import FleetcareError, HostUnreachable, Interrupted
 from .arguments import COMMON
 from .feature import Feature
-from .pipeline import Entry, Outcome, execute, findings_of, judge_findings
+from .pipeline import Entry, Outcome, execute, findings_of
 
 _BAD = ("failed", "unreachable", "skipped")
 
@@ -24,7 +24,7 @@ def run(feature: Feature) -> None:
     """What a module's ``main`` does."""
     # A process of seconds that mostly builds trees: looking for cycles costs a fifth of its CPU and finds none.
     gc.set_threshold(200_000)
-    module = AnsibleModule(argument_spec={**COMMON, **feature.options}, supports_check_mode=True, **dict(feature.constraints))
+    module = AnsibleModule(argument_spec={**COMMON, **feature.options}, supports_check_mode=True)
     if vmomi.IMPORT_ERROR:
         module.fail_json(msg=missing_required_lib("pyvmomi"), exception=vmomi.IMPORT_ERROR)
     try:
@@ -46,10 +46,9 @@ def run(feature: Feature) -> None:
 
 def result_of(outcome: Outcome, *, with_diff: bool) -> dict[str, Any]:
     """The result of a run as plain values."""
-    judge_findings(outcome)
     hosts = {name: _entry(entry, outcome) for name, entry in outcome.entries.items()}
     result = {
-        "changed": any(entry["changed"] for entry in hosts.values()),
+        "changed": any(entry.get("changed") for entry in hosts.values()),
         "msg": _message(hosts),
         "summary": dict(sorted(Counter(entry["status"] for entry in hosts.values()).items())),
         "endpoint": outcome.endpoint,
@@ -65,16 +64,20 @@ def _entry(entry: Entry, outcome: Outcome) -> dict[str, Any]:
     domain = outcome.feature.domain
     changed = bool(entry.planned) if outcome.check else _has_changed(entry, outcome)
     changes = entry.planned if outcome.check else entry.done
-    undone = () if outcome.check else entry.planned[len(entry.done) :]
+    undone = [] if outcome.check else list(entry.planned)
+    for change in entry.done if undone else ():
+        if change in undone:
+            undone.remove(change)
     shown = entry.plan if outcome.check else entry.final or entry.plan
-    result = {
+    result: dict[str, Any] = {
         "status": _status(entry, changed, outcome),
-        "changed": changed and outcome.feature.writes,
         "moid": entry.target.ref.id,
-        "changes": [change.describe() for change in changes] if outcome.feature.writes else [],
         "findings": findings_of(entry, outcome.check),
         "failure": entry.failure.as_failure() if entry.failure else None,
     }
+    if outcome.feature.writes:
+        result["changed"] = changed
+        result["changes"] = [change.describe() for change in changes]
     if undone and outcome.feature.writes:
         result["not_done"] = [change.describe() for change in undone]
     if shown:
@@ -86,7 +89,7 @@ def _entry(entry: Entry, outcome: Outcome) -> dict[str, Any]:
 def _has_changed(entry: Entry, outcome: Outcome) -> bool:
     if entry.done or entry.unknown:
         return True
-    if entry.plan is None or entry.final is None:
+    if not entry.tried or entry.plan is None or entry.final is None:
         return False
     return outcome.feature.domain.settings(entry.plan.observed) != outcome.feature.domain.settings(entry.final.observed)
 
@@ -114,7 +117,7 @@ def _hints(outcome: Outcome) -> dict[str, str]:
 def _diff(outcome: Outcome, hosts: dict[str, Any]) -> dict[str, Any]:
     before, after = {}, {}
     for name, entry in outcome.entries.items():
-        if hosts[name]["changed"] and entry.plan and entry.final:
+        if hosts[name].get("changed") and entry.plan and entry.final:
             before[name] = outcome.feature.domain.settings(entry.plan.observed)
             after[name] = outcome.feature.domain.settings(entry.final.observed)
     return {"before": before, "after": after}

@@ -47,7 +47,10 @@ PROPERTIES = (
     _NTPD,
     _NTP_CLIENT,
 )
+PROBES = ("TestTimeService",)
 GAVE_UP = "esx.problem.ntpd.clock.correction.error"
+# An older event says nothing of why the service is down today.
+_GAVE_UP_COUNTS = datetime.timedelta(hours=24)
 
 
 def measure(session: Session, rows: Mapping[Target, Row], wanted: Wanted, parallel: int) -> dict[Any, Any]:
@@ -76,11 +79,10 @@ def measure(session: Session, rows: Mapping[Target, Row], wanted: Wanted, parall
         for target, result in fan_out(able, test, parallel=parallel, guard=session.guard).items():
             found[target]["test"] = result
     down = {target.ref: target for target, row in rows.items() if not _service(row).get("running")}
-    if down:
-        for event in _events(session):
-            stopped = down.get(Ref("HostSystem", event.host.host._moId)) if event.host else None
-            if stopped is not None:
-                found[stopped]["gave_up"] = event.createdTime
+    for event in _events(session) if down else ():
+        stopped = down.get(Ref("HostSystem", event.host.host._moId)) if event.host else None
+        if stopped is not None:
+            found[stopped]["gave_up"] = event.createdTime
     return found
 
 
@@ -104,7 +106,9 @@ def _events(session: Session) -> list[Any]:
     if manager is None:
         return []
     try:
-        return session.read(manager, "QueryEvents", filter=vim.event.EventFilterSpec(eventTypeId=[GAVE_UP])) or []
+        since = datetime.datetime.now(datetime.timezone.utc) - _GAVE_UP_COUNTS
+        by_time = vim.event.EventFilterSpec.ByTime(beginTime=since)
+        return session.read(manager, "QueryEvents", filter=vim.event.EventFilterSpec(eventTypeId=[GAVE_UP], time=by_time)) or []
     except FleetcareError:
         return []  # Evidence for a better hint, nothing more: a user who may not read events still gets a repair.
 
@@ -133,10 +137,15 @@ def observe(row: Row, extra: Mapping[str, Any]) -> State:
         ruleset=None if ruleset is None else _ruleset(ruleset),
         clock=clock if isinstance(clock, Clock) else None,
         clock_error=clock.sentence if isinstance(clock, FleetcareError) else None,
-        gave_up=extra.get("gave_up"),
-        working=None if test is None else not isinstance(test, FleetcareError) and bool(test.workingNormally),
-        test_report=(test.sentence,) if isinstance(test, FleetcareError) else tuple(getattr(test, "report", None) or ()),
+        gave_up=_newer(extra.get("gave_up"), time_info.get("lastSyncTime")),
+        working=None if test is None or isinstance(test, FleetcareError) else bool(test.workingNormally),
+        test_report=tuple(getattr(test, "report", None) or ()),
+        test_error=test.sentence if isinstance(test, FleetcareError) else None,
     )
+
+
+def _newer(event: datetime.datetime | None, sync: datetime.datetime | None) -> datetime.datetime | None:
+    return event if event and (sync is None or event > sync) else None
 
 
 def _service(row: Row) -> dict[str, Any]:
@@ -179,7 +188,11 @@ def apply(session: Session, target: Target, row: Row, change: Change) -> None:
     if isinstance(change, ConfigureTime):
         session.write(target.path, times, "UpdateDateTimeConfig", config=_config(change))
     elif isinstance(change, StepClock):
-        now = datetime.datetime.fromtimestamp(time.time() + change.shift, datetime.timezone.utc)
+        shift = change.shift
+
+        def now() -> datetime.datetime:
+            return datetime.datetime.fromtimestamp(time.time() + shift, datetime.timezone.utc)
+
         session.write(target.path, times, "UpdateDateTime", dateTime=now)
     elif isinstance(change, OpenNtpClient):
         session.write(target.path, row.values[_FIREWALL], "EnableRuleset", id="ntpClient")
