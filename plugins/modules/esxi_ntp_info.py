@@ -68,19 +68,62 @@ hosts:
       description: V(compliant), V(not_compliant) where a finding has level error, V(failed), V(unreachable) or V(skipped).
       type: str
     findings:
-      description: What was found, each with level, code and text.
+      description: What was found, each with level, code, text and status (V(open)).
       type: list
       elements: dict
+    failure:
+      description: Why the host could not be read; V(null) where it could.
+      type: dict
+    moid:
+      description: Managed object id of the host.
+      type: str
+    version:
+      description: Release of ESXi.
+      type: str
+    ntp_servers:
+      description: The servers that the host has, in their order, with their options.
+      type: list
+      elements: str
+    protocol:
+      description: V(ntp) or V(ptp), from 7.0.3 on.
+      type: str
+    enabled:
+      description: Whether the host's time service is switched on, from 7.0.3 on.
+      type: bool
+    ptp:
+      description: PTP domain and ports, from 7.0.3 on.
+      type: dict
+    ntp_fallback:
+      description: Whether NTP takes over when PTP fails, from 7.0.3 on.
+      type: bool
+    in_fallback:
+      description: Whether it has.
+      type: bool
+    service_running:
+      description: Whether C(ntpd) runs; not told of a host that uses PTP.
+      type: bool
+    service_policy:
+      description: V(on), V(off) or V(automatic).
+      type: str
+    ntp_client_open:
+      description: Whether the firewall ruleset C(ntpClient) is open; not told of a host that uses PTP.
+      type: bool
+    synced:
+      description: Whether the host says that it is synchronised, from 7.0.3 on.
+      type: bool
+    last_sync:
+      description: When it last was, in UTC.
+      type: str
+    remote_server:
+      description: The server that it follows.
+      type: str
     skew:
       description: Offset from the reference and its error bound in seconds, and whether that is within O(max_skew).
       returned: where it was measured
       type: dict
-    ntp_servers:
-      description: The servers that the host has.
-      type: list
-      elements: str
-    failure:
-      description: Why the host could not be read; V(null) where it could.
+    test:
+      description: Outcome and report of the host's own test.
+      returned: where it was run
       type: dict
 hints:
   description: The next step for each code of a finding.

@@ -14,14 +14,15 @@ import sys
 import tempfile
 from typing import Any
 
-from tests.bench.measure import ROOT, Server, ansible_environment, cost_of, module_command, served
+from tests.bench.measure import ROOT, Server, ansible_environment, cost_of, playbook_command, served
 
 OURS = "fleetcare.esxi.esxi_ntp_align"
+FLEET = ROOT / "tests" / "bench" / "fleet.yml"
 PEER = "community.vmware.vmware_host_ntp"
 COLUMNS = ("hosts", "delay_ms", "job", "who", "calls", "logins", "kb_up", "kb_down", "cpu_s", "memory_mb", "wall_s")
 
 
-def jobs(hosts: int, server: Server) -> list[tuple[str, str, list[str]]]:
+def jobs(server: Server, folder: pathlib.Path) -> list[tuple[str, str, list[str]]]:
     """Job, who does it, and the command. The fleet is reset before each."""
     everything = {"ntp_servers": ["192.0.2.1", "192.0.2.2"]}
     new = {"ntp_servers": ["192.0.2.77"]}
@@ -29,11 +30,15 @@ def jobs(hosts: int, server: Server) -> list[tuple[str, str, list[str]]]:
     peer = {**reach, "validate_certs": False, "cluster_name": "prod"}
     mine = {"esxi_hostname": ["*"], "session": "single"}
     return [
-        ("check", "fleetcare.esxi", module_command(OURS, {**mine, **everything}, "--check")),
-        ("check", "community.vmware", module_command(PEER, {**peer, **everything}, "--check")),
-        ("change", "fleetcare.esxi", module_command(OURS, {**mine, **new})),
-        ("change", "community.vmware", module_command(PEER, {**peer, **new})),
-        ("check + clocks", "fleetcare.esxi", module_command(OURS, {**mine, **everything, "max_skew": 1, "fail_on": "none"}, "--check")),
+        ("check", "fleetcare.esxi", playbook_command(folder, OURS, {**mine, **everything}, "--check")),
+        ("check", "community.vmware", playbook_command(folder, PEER, {**peer, **everything}, "--check")),
+        ("change", "fleetcare.esxi", playbook_command(folder, OURS, {**mine, **new})),
+        ("change", "community.vmware", playbook_command(folder, PEER, {**peer, **new})),
+        (
+            "check + clocks",
+            "fleetcare.esxi",
+            playbook_command(folder, OURS, {**mine, **everything, "max_skew": 1, "fail_on": "none"}, "--check"),
+        ),
     ]
 
 
@@ -82,12 +87,12 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        floor = [cost_of(["ansible", "localhost", "-m", "ping"], ansible_environment(folder), folder) for _turn in range(3)]
+        floor = [cost_of(playbook_command(folder, "ansible.builtin.ping", {}), ansible_environment(folder), folder) for _turn in range(3)]
         ping = sorted(floor, key=lambda cost: cost.cpu)[1]
         for hosts in chosen.hosts:
             for delay in chosen.delay:
-                with served("fleet", hosts=hosts, delay_ms=delay) as server:
-                    for job, who, command in jobs(hosts, server):
+                with served(str(FLEET), hosts=hosts, delay_ms=delay) as server:
+                    for job, who, command in jobs(server, folder):
                         rows.append(row(hosts, delay, job, who, command, server, folder))
                         print(json.dumps(rows[-1]), flush=True)
     report = {

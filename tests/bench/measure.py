@@ -134,6 +134,13 @@ def ansible_environment(folder: pathlib.Path, server: Server | None = None) -> d
     return environment
 
 
+def playbook_command(folder: pathlib.Path, module: str, options: Mapping[str, Any], *extra: str) -> list[str]:
+    """A play of one task on this machine, and nothing else."""
+    path = folder / f"{module}-{abs(hash(json.dumps(options)))}.yml"
+    path.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [{module: dict(options)}]}]))
+    return ["ansible-playbook", str(path), *extra]
+
+
 def module_command(module: str, options: Mapping[str, Any], *extra: str) -> list[str]:
     """One task on this machine, as people type it."""
     return ["ansible", "localhost", "-m", module, "-a", json.dumps(options), *extra]

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from ansible_collections.fleetcare.esxi.plugins.module_utils._client.endpoint import Endpoint
 from ansible_collections.fleetcare.esxi.plugins.module_utils._client.guard import Guard
 from ansible_collections.fleetcare.esxi.plugins.module_utils._client.inventory import Selection, select_hosts
@@ -15,7 +16,6 @@ from ansible_collections.fleetcare.esxi.plugins.module_utils._client.session imp
 from ansible_collections.fleetcare.esxi.plugins.module_utils._client.tasks import wait_for_tasks
 from ansible_collections.fleetcare.esxi.plugins.module_utils._client.vmomi import Ref
 from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.errors import FleetcareError, Interrupted, TimedOut
-
 from tests.integration.driver import reach
 from tests.simulator import Simulator
 

@@ -35,6 +35,7 @@ def message(key: str, text: str = "") -> Any:
     ("fault", "kind", "name", "parts"),
     [
         (vim.fault.InvalidLogin(), LoginRefused, "InvalidLogin", ["user name or password is wrong", "one attempt"]),
+        (vim.fault.PasswordExpired(), LoginRefused, "PasswordExpired", ["the password has expired", "Give the user a new one"]),
         (vim.fault.NotAuthenticated(object=host(), privilegeId="System.View"), LoginRefused, "NotAuthenticated", ["session"]),
         (
             vim.fault.NoPermission(object=host(), privilegeId="Host.Config.DateTime"),

@@ -73,7 +73,8 @@ def ids(**selection: Any) -> list[int]:
         # exclusion
         ({"hosts": ("*",), "exclude": ("esx-*", "lab-2")}, [5, 7]),
         ({"datacenters": ("dc2",), "exclude": ("host-4",)}, [5, 6, 7]),
-        ({"hosts": ("lab-*",), "exclude": ("nobody", "no-*")}, [5, 6]),
+        # a glob may match nothing
+        ({"hosts": ("lab-*",), "exclude": ("no-*", "nobod?", "nob[oa]dy")}, [5, 6]),
         ({"hosts": ("lab-*",), "exclude": ("LAB-1",)}, [6]),
         ({"hosts": ("lab-1", "host-1"), "exclude": ("host-1",)}, [5]),
     ],
@@ -101,6 +102,10 @@ def test_a_selection_finds_these_hosts_in_the_order_of_the_inventory(selection: 
         ({"hosts": ("ESX-01.EXAMPLE.COM",)}, "is the name of 2 hosts", "dc2/prod/esx-01.example.com (host-4)"),
         ({"clusters": ("prod",)}, "cluster_name 'prod' stands for 2 places", "Europe/dc1/prod, dc2/prod"),
         ({"hosts": ("*",), "exclude": ("esx-01.example.com",)}, "exclude 'esx-01.example.com' is the name of 2 hosts", "host-4"),
+        # a plain name to exclude that is mistyped would leave the host in
+        ({"hosts": ("lab-*",), "exclude": ("lab-3",)}, "exclude 'lab-3' matches no host", "Did you mean lab-1, lab-2?"),
+        ({"hosts": ("lab-*",), "exclude": ("no-*", "nobody")}, "exclude 'nobody' matches no host", "There are: esx-01.example.com, "),
+        ({"hosts": ("lab-*",), "exclude": ("host-99",)}, "exclude 'host-99' matches no host", "host-5"),
         # nothing left
         ({"hosts": ("lab-1",), "exclude": ("*",)}, "the selection holds no host", "exclude"),
     ],

@@ -25,6 +25,8 @@ from ansible_collections.fleetcare.esxi.plugins.module_utils._client.store impor
 from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.errors import Interrupted, LoginRefused
 
 SECRET = "s3cr3t-Pa55word"
+CERTIFICATE = "ab" * 32
+OTHER = "cd" * 32
 
 
 def endpoint(**fields: Any) -> Endpoint:
@@ -56,7 +58,7 @@ def test_the_folder_is_0700_and_each_file_0600_whatever_the_umask(umask: int, ca
     try:
         kept = store()
         with kept.locked():
-            kept.keep("cookie-1")
+            kept.keep("cookie-1", CERTIFICATE)
             kept.refuse()
     finally:
         os.umask(before)
@@ -67,33 +69,63 @@ def test_the_folder_is_0700_and_each_file_0600_whatever_the_umask(umask: int, ca
 
 
 def test_a_cookie_is_kept_for_the_same_endpoint_and_user_and_for_nobody_else() -> None:
-    assert store().cookie() == ""
-    store().keep("cookie-1")
-    assert store().cookie() == "cookie-1"
-    assert store(hostname="VC.example.COM").cookie() == "cookie-1"
-    assert store(password="another").cookie() == "cookie-1"
+    assert store().cookie(CERTIFICATE) == ""
+    store().keep("cookie-1", CERTIFICATE)
+    assert store().cookie(CERTIFICATE) == "cookie-1"
+    assert store(hostname="VC.example.COM").cookie(CERTIFICATE) == "cookie-1"
+    assert store(password="another").cookie(CERTIFICATE) == "cookie-1"
     for other in ({"username": "User"}, {"hostname": "vc2.example.com"}, {"port": 8443}):
-        assert store(**other).cookie() == ""
+        assert store(**other).cookie(CERTIFICATE) == ""
 
 
 def test_a_forgotten_cookie_is_gone_and_forgetting_twice_is_no_error(cache: Path) -> None:
     kept = store()
-    kept.keep("cookie-1")
+    kept.keep("cookie-1", CERTIFICATE)
     kept.forget()
     kept.forget()
-    assert store().cookie() == "" and not list(cache.glob("*.session"))
+    assert store().cookie(CERTIFICATE) == "" and not list(cache.glob("*.session"))
 
 
-def test_a_session_file_holds_the_cookie_and_nothing_else(cache: Path) -> None:
-    store().keep('"cookie-1"')
+def test_a_session_file_holds_the_cookie_and_the_servers_certificate_and_nothing_else(cache: Path) -> None:
+    assert store().keep('"cookie-1"', CERTIFICATE) is True
     (file,) = cache.glob("*.session")
-    assert json.loads(file.read_text()) == {"cookie": '"cookie-1"'}
+    assert json.loads(file.read_text()) == {"cookie": '"cookie-1"', "certificate": CERTIFICATE}
+
+
+def test_a_cookie_is_not_given_to_a_server_with_another_certificate(cache: Path) -> None:
+    """Whoever answers in the server's place must not get the session that an earlier task left."""
+    store().keep("cookie-1", CERTIFICATE)
+    for stranger in (OTHER, "", CERTIFICATE[:-1], CERTIFICATE.upper()):
+        assert store().cookie(stranger) == ""
+    assert store().cookie(CERTIFICATE) == "cookie-1", "asking with another one takes nothing away"
+    store().keep("cookie-2", OTHER)
+    assert store().cookie(CERTIFICATE) == "" and store().cookie(OTHER) == "cookie-2"
+    assert len(list(cache.glob("*.session"))) == 1
+
+
+def test_each_proxy_has_files_of_its_own(cache: Path) -> None:
+    ways: list[dict[str, Any]] = [
+        {},
+        {"proxy_host": "proxy-1", "proxy_port": 3128},
+        {"proxy_host": "proxy-2", "proxy_port": 3128},
+        {"proxy_host": "proxy-1", "proxy_port": 8080},
+    ]
+    for number, way in enumerate(ways):
+        assert store(**way).cookie(CERTIFICATE) == ""
+        store(**way).keep(f"cookie-{number}", CERTIFICATE)
+    assert [store(**way).cookie(CERTIFICATE) for way in ways] == ["cookie-0", "cookie-1", "cookie-2", "cookie-3"]
+    assert len(list(cache.glob("*.session"))) == 4
+    store(**ways[1]).refuse()
+    for way in (ways[0], ways[2], ways[3]):
+        store(**way).check_not_refused()
+    with pytest.raises(LoginRefused):
+        store(**ways[1]).check_not_refused()
 
 
 def test_neither_password_nor_a_plain_hash_of_it_nor_user_or_host_is_in_any_file(cache: Path) -> None:
     kept = store()
     with kept.locked():
-        kept.keep("cookie-1")
+        kept.keep("cookie-1", CERTIFICATE)
         kept.refuse()
     text = everything(cache).lower()
     raw = SECRET.encode()
@@ -112,6 +144,17 @@ def test_two_refusals_of_one_password_do_not_look_alike(cache: Path) -> None:
     store().refuse()
     second = json.loads(file.read_text())
     assert first["salt"] != second["salt"] and first["digest"] != second["digest"]
+
+
+def test_a_refusal_is_a_slow_digest_that_a_machine_in_fips_mode_can_make(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(hashlib, "scrypt", raising=False)
+    store().refuse()
+    (file,) = cache.glob("*.refused")
+    kept = json.loads(file.read_text())
+    assert set(kept) == {"at", "salt", "digest"} and len(bytes.fromhex(kept["salt"])) == 16
+    assert kept["digest"] == hashlib.pbkdf2_hmac("sha256", SECRET.encode(), bytes.fromhex(kept["salt"]), 200_000).hex()
+    with pytest.raises(LoginRefused):
+        store().check_not_refused()
 
 
 def test_a_refused_password_is_not_tried_again_and_another_is() -> None:
@@ -139,15 +182,24 @@ def test_a_refusal_is_forgotten_after_its_time_and_not_believed_from_the_future(
 
 BROKEN = ["", "{", "null", "[]", "5", '"text"', "\x00\xff", '{"cookie": 5}', '{"cookie": null}', '{"cookie": ["a"]}', "{}" * 1000]
 
+# Each with the right certificate, so that only the cookie is at fault; and cookies that are bound to nobody.
+BROKEN_SESSIONS = [
+    *BROKEN,
+    *(f'{{"cookie": {cookie}, "certificate": "{CERTIFICATE}"}}' for cookie in ("5", "null", '["a"]')),
+    '{"cookie": "cookie-1"}',
+    '{"cookie": "cookie-1", "certificate": null}',
+    f'{{"cookie": "cookie-1", "certificate": ["{CERTIFICATE}"]}}',
+]
 
-@pytest.mark.parametrize("content", BROKEN)
+
+@pytest.mark.parametrize("content", BROKEN_SESSIONS)
 def test_a_broken_session_file_is_no_session_and_is_overwritten(content: str, cache: Path) -> None:
-    store().keep("cookie-1")
+    store().keep("cookie-1", CERTIFICATE)
     (file,) = cache.glob("*.session")
     file.write_bytes(content.encode("latin-1"))
-    assert store().cookie() == ""
-    store().keep("cookie-2")
-    assert store().cookie() == "cookie-2"
+    assert store().cookie(CERTIFICATE) == ""
+    store().keep("cookie-2", CERTIFICATE)
+    assert store().cookie(CERTIFICATE) == "cookie-2"
 
 
 NOW = "AT"  # replaced by the time of the test
@@ -177,39 +229,39 @@ def test_a_broken_refusal_file_refuses_nothing_and_breaks_nothing(content: str, 
 
 @pytest.mark.parametrize("wide", [0o755, 0o770, 0o707, 0o701])
 def test_a_folder_that_others_can_reach_is_not_used(wide: int, cache: Path) -> None:
-    store().keep("cookie-1")
+    store().keep("cookie-1", CERTIFICATE)
     cache.chmod(wide)
     kept = store()
     with kept.locked():
-        assert kept.cookie() == ""
-        kept.keep("cookie-2")
+        assert kept.cookie(CERTIFICATE) == ""
+        kept.keep("cookie-2", CERTIFICATE)
         kept.refuse()
         kept.check_not_refused()
         kept.forget()
     cache.chmod(0o700)
-    assert store().cookie() == "cookie-1"
+    assert store().cookie(CERTIFICATE) == "cookie-1"
 
 
 @pytest.mark.parametrize("wide", [0o644, 0o660, 0o604])
 def test_a_file_that_others_can_reach_is_not_believed(wide: int, cache: Path) -> None:
-    store().keep("cookie-1")
+    store().keep("cookie-1", CERTIFICATE)
     (file,) = cache.glob("*.session")
     file.chmod(wide)
-    assert store().cookie() == ""
+    assert store().cookie(CERTIFICATE) == ""
 
 
 def test_a_link_in_place_of_the_folder_or_of_a_file_leads_nowhere(cache: Path, tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("precious")
     victim.chmod(0o600)
-    store().keep("cookie-1")
+    store().keep("cookie-1", CERTIFICATE)
     (file,) = cache.glob("*.session")
     for suffix in (".lock", f".session.{os.getpid()}"):
         os.symlink(victim, file.with_suffix("").as_posix() + suffix)
     kept = store()
-    kept.keep("cookie-2")
+    kept.keep("cookie-2", CERTIFICATE)
     assert victim.read_text() == "precious"
-    assert kept.cookie() in ("cookie-1", "cookie-2")
+    assert kept.cookie(CERTIFICATE) in ("cookie-1", "cookie-2")
 
 
 def test_without_a_usable_cache_folder_it_keeps_nothing_and_still_works(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -218,10 +270,10 @@ def test_without_a_usable_cache_folder_it_keeps_nothing_and_still_works(monkeypa
         monkeypatch.setenv("XDG_CACHE_HOME", place)
         kept = store()
         with kept.locked():
-            kept.keep("cookie-1")
+            kept.keep("cookie-1", CERTIFICATE)
             kept.refuse()
             kept.check_not_refused()
-            assert kept.cookie() == ""
+            assert kept.cookie(CERTIFICATE) == ""
             kept.forget()
     assert not (Path.cwd() / "relative").exists()
 
@@ -229,11 +281,11 @@ def test_without_a_usable_cache_folder_it_keeps_nothing_and_still_works(monkeypa
 def test_the_cache_folder_is_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    store().keep("cookie-1")
+    store().keep("cookie-1", CERTIFICATE)
     (made,) = (tmp_path / "home" / ".cache" / "fleetcare.esxi").iterdir()
     assert made.suffix == ".session"
     monkeypatch.setenv("XDG_CACHE_HOME", "")
-    assert store().cookie() == "cookie-1"
+    assert store().cookie(CERTIFICATE) == "cookie-1"
 
 
 # ---- several processes ----------------------------------------------------------------------------------------------------
@@ -249,12 +301,12 @@ LOGIN = textwrap.dedent(
     print("ready", flush=True)
     sys.stdin.readline()
     with store.locked():
-        if not store.cookie():
+        if not store.cookie("ab"):
             with open(log, "a") as file:
                 file.write("login\\n")
             time.sleep(0.2)
-            store.keep("cookie of " + str(os.getpid()))
-        print(store.cookie(), flush=True)
+            store.keep("cookie of " + str(os.getpid()), "ab")
+        print(store.cookie("ab"), flush=True)
     """
 )
 
@@ -287,7 +339,7 @@ def test_a_process_that_dies_with_the_lock_leaves_it_free(tmp_path: Path) -> Non
     process.communicate("go\n", timeout=20)
     began = time.monotonic()
     with store().locked():
-        assert store().cookie() == ""
+        assert store().cookie(CERTIFICATE) == ""
     assert time.monotonic() - began < 5
 
 

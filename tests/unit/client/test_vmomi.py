@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.fleetcare.esxi.plugins.module_utils._client import vmomi
-from ansible_collections.fleetcare.esxi.plugins.module_utils._client.vmomi import Ref, Wire, moment, newest_version, plain_objects
+from ansible_collections.fleetcare.esxi.plugins.module_utils._client.vmomi import NoSoap, Ref, Wire, moment, newest_version, plain_objects
 
 UTC = datetime.timezone.utc
 
@@ -259,6 +259,53 @@ def test_a_reply_that_breaks_off_is_never_taken_for_a_whole_one(cut: int) -> Non
 def test_what_is_no_xml_is_an_error() -> None:
     with pytest.raises(ElementTree.ParseError):
         plain_objects([b"<html><body>503<br></body></html>"])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<html><body><p>Sign in</p></body></html>",
+        b"<Envelope/>",
+        b"<Envelope><Body/></Envelope>",
+        envelope("", "Logout"),
+        envelope("", "ContinueRetrievePropertiesEx"),
+        envelope("", "XRetrievePropertiesEx"),
+        envelope("").replace(b"RetrievePropertiesExResponse", b"RetrievePropertiesEx"),
+    ],
+)
+def test_an_answer_to_something_else_is_no_empty_page(body: bytes) -> None:
+    with pytest.raises(NoSoap, match="something else"):
+        plain_objects([body])
+
+
+def test_an_answer_is_taken_for_the_operation_that_was_asked() -> None:
+    page = envelope(one(prop("name", "xsd:string", "a")), "ContinueRetrievePropertiesEx")
+    ((ref, values, _missing),) = plain_objects([page], "ContinueRetrievePropertiesEx")[0]
+    assert ref == Ref("HostSystem", "host-14") and values == {"name": "a"}
+    with pytest.raises(NoSoap):
+        plain_objects([envelope("")], "ContinueRetrievePropertiesEx")
+
+
+BOMB = envelope(one(prop("name", "xsd:string", "&a;"))).replace(
+    b"<soapenv:Envelope", b'<!DOCTYPE x [<!ENTITY a "boom">]>\n<soapenv:Envelope', 1
+)
+
+
+def test_a_document_type_is_refused_wherever_the_reply_is_cut() -> None:
+    """SOAP forbids it, and its entities can grow without end."""
+    with pytest.raises(NoSoap, match="document type"):
+        plain_objects([BOMB])
+    start = BOMB.index(b"<!DOCTYPE")
+    for cut in range(start, start + len(b"<!DOCTYPE") + 1):
+        with pytest.raises(NoSoap, match="document type"):
+            plain_objects([BOMB[:cut], BOMB[cut:]])
+
+
+@pytest.mark.parametrize("odd", ["0000-00-00T00:00:00Z", "0000-01-01T00:00:00Z", "2026-02-30T00:00:00Z", "2026-01-02T25:00:00Z", "", "soon"])
+def test_an_odd_date_is_none_and_the_rest_of_the_page_is_read(odd: str) -> None:
+    assert value("xsd:dateTime", odd) is None
+    inner = f"<enabled>true</enabled><lastSyncTime>{odd}</lastSyncTime><systemClockProtocol>ntp</systemClockProtocol>"
+    assert value("HostDateTimeInfo", inner) == {"enabled": True, "lastSyncTime": None, "systemClockProtocol": "ntp"}
 
 
 # ---- moments and versions -------------------------------------------------------------------------------------------------

@@ -169,11 +169,14 @@ def _state(numbers: tuple[int, ...]) -> State:
         "working": roll(None, True, False),
         "settling": roll(False, True),
         "waited": roll(False, True),
+        "test_error": roll(None, "may not"),
     }
+    if fields["working"] is not None:
+        fields["test_error"] = None
     if fields["ruleset"] and roll(False, True):
         fields["ruleset"] = replace(fields["ruleset"], all_ip=False, allowed=roll(*_LISTS))
     if roll(True, False):
-        return ancient(**fields)
+        return ancient(protocol=roll(None, None, "ptp"), **fields)
     return modern(
         protocol=roll("ntp", "ptp", None),
         enabled=roll(True, False, None),

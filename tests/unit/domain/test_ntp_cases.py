@@ -158,14 +158,33 @@ SITUATIONS: list[tuple[str, str, Case, list[Case]]] = [
             (modern(working=False), Wanted(), HERE),
             (modern(working=True), Wanted(test_servers=True), HERE),
             (modern(working=None), Wanted(test_servers=True), HERE),
+            (modern(test_error="the privilege is missing"), Wanted(test_servers=True), HERE),
             (modern(working=False, settling=True), Wanted(test_servers=True), HERE),
         ],
     ),
     (
+        "ntp_test_failed",
+        "warning",
+        (modern(test_error="the privilege is missing"), Wanted(test_servers=True), HERE),
+        [
+            (modern(test_error="the privilege is missing"), Wanted(), HERE),
+            (modern(test_error="the privilege is missing", settling=True), Wanted(test_servers=True), HERE),
+            (modern(working=True), Wanted(test_servers=True), HERE),
+            (modern(working=False), Wanted(test_servers=True), HERE),
+            (modern(working=None), Wanted(test_servers=True), HERE),
+            (ancient(), Wanted(test_servers=True), HERE),
+        ],
+    ),
+    ("ntp_test_failed", "warning", (modern(test_error="x", settling=True, waited=True), Wanted(test_servers=True), HERE), []),
+    (
         "ntp_test_unsupported",
         "note",
         (ancient(), Wanted(test_servers=True), HERE),
-        [(ancient(), Wanted(), HERE), (modern(working=True), Wanted(test_servers=True), HERE)],
+        [
+            (ancient(), Wanted(), HERE),
+            (modern(working=True), Wanted(test_servers=True), HERE),
+            (modern(test_error="the privilege is missing"), Wanted(test_servers=True), HERE),
+        ],
     ),
     (
         "ntpd_stopped",
@@ -251,6 +270,17 @@ SITUATIONS: list[tuple[str, str, Case, list[Case]]] = [
         (ancient(), PTP_WISH, HERE),
         [(modern(), PTP_WISH, HERE), (ancient(), Wanted(protocol="ntp"), HERE)],
     ),
+    # A host that speaks PTP and cannot be told to speak NTP; one that is not known to speak PTP is left in peace.
+    (
+        "time_config_unsupported",
+        "error",
+        (ancient(protocol="ptp"), Wanted(protocol="ntp"), HERE),
+        [
+            (ancient(protocol="ntp"), Wanted(protocol="ntp"), HERE),
+            (ancient(protocol="ptp"), Wanted(servers=("192.0.2.9",)), HERE),
+            (modern(protocol="ptp"), Wanted(protocol="ntp"), HERE),
+        ],
+    ),
     ("time_config_unsupported", "error", (ancient(), Wanted(fallback=True), HERE), [(modern(), Wanted(fallback=False), HERE)]),
 ]
 
@@ -290,10 +320,17 @@ def test_the_text_of_a_finding_carries_the_evidence() -> None:
     texts = {finding.code: finding.text for finding in plan(state, Wanted(max_skew=1.0, test_servers=True), HERE).findings}
     assert "+2.500 s" in texts["clock_skewed"] and "0.100" in texts["clock_skewed"] and "1 s" in texts["clock_skewed"]
     assert texts["ntp_server_silent"] == "no reply from 192.0.2.1; timeout"
+    failed = plan(modern(test_error="Host.Config.DateTime is missing"), Wanted(test_servers=True), HERE).findings
+    assert [(finding.code, finding.text) for finding in failed] == [("ntp_test_failed", "Host.Config.DateTime is missing")]
     assert "203.0.113.9" in texts["ntp_wrong_server"] and "192.0.2.2" in texts["ntp_wrong_server"]
 
 
 # ---- plans by generation ------------------------------------------------------------------------------------------------
+
+
+def adrift(**fields: Any) -> State:
+    """A host that may be stepped: one that is in sync with a server would go back to it."""
+    return modern(**{"synced": False, **fields})
 
 
 def names(state: State, wanted: Wanted, seen: Survey = HERE) -> list[str]:
@@ -340,7 +377,7 @@ def names(state: State, wanted: Wanted, seen: Survey = HERE) -> list[str]:
         (ancient(clock=Clock(4000.0, 0.1), service=DOWN), Wanted(max_skew=1.0, step=True), ["step_clock"]),
         # ... and comes before the write that starts the daemon
         (
-            modern(clock=Clock(4000.0, 0.1), service=DOWN, enabled=False),
+            modern(clock=Clock(4000.0, 0.1), service=DOWN, enabled=False, synced=False),
             Wanted(max_skew=1.0, step=True, running=True),
             ["step_clock", "configure_time"],
         ),
@@ -354,22 +391,57 @@ def test_a_plan_is_what_this_release_needs_and_in_this_order(state: State, wante
 
 
 @pytest.mark.parametrize(
+    ("have", "want", "written"),
+    [
+        (("ntp.example.com",), ("NTP.Example.COM.",), None),
+        (("NTP.example.com iburst",), ("ntp.example.com iburst",), None),
+        (("2001:db8::1 prefer",), ("2001:0DB8:0:0::1 prefer",), None),
+        (("192.0.2.1 iburst",), ("192.0.2.1",), None),
+        (("ntp.example.com",), ("ntp.example.com iburst",), ("ntp.example.com iburst",)),
+        (("ntp.example.com iburst",), ("NTP.example.com prefer",), ("NTP.example.com prefer",)),
+        (("192.0.2.1 minpoll 4",), ("192.0.2.1 minpoll 5",), ("192.0.2.1 minpoll 5",)),
+        (("ntp.example.com", "192.0.2.1"), ("192.0.2.1", "NTP.example.com"), ("192.0.2.1", "ntp.example.com")),
+    ],
+)
+def test_servers_are_the_same_when_addresses_and_options_are(
+    have: tuple[str, ...], want: tuple[str, ...], written: tuple[str, ...] | None
+) -> None:
+    made = plan(modern(servers=have), Wanted(servers=want), HERE)
+    assert list(made.changes) == ([ConfigureTime(servers=written)] if written else [])
+    assert made.predicted.servers == (written or have)
+
+
+@pytest.mark.parametrize(
     ("state", "wanted", "seen", "steps"),
     [
-        (modern(clock=Clock(100.0, 0.1)), Wanted(max_skew=1.0, step=True), HERE, True),
-        (modern(clock=Clock(-100.0, 0.1)), Wanted(max_skew=1.0, step=True), HERE, True),
-        (modern(clock=Clock(60.05, 0.1)), Wanted(max_skew=1.0, step=True), HERE, False),
-        (modern(clock=Clock(59.0, 0.1)), Wanted(max_skew=1.0, step=True), HERE, False),
-        (modern(clock=Clock(100.0, 0.1)), Wanted(max_skew=1.0), HERE, False),
-        (modern(clock=Clock(100.0, 0.1)), Wanted(max_skew=500.0, step=True), HERE, False),
-        (modern(clock=Clock(100.0, 50.0)), Wanted(max_skew=1.0, step=True), HERE, False),
-        (modern(clock=Clock(100.0, 0.1)), Wanted(max_skew=1.0, step=True), Survey(reference=Clock(100.0, 0.0)), False),
-        (modern(clock=Clock(100.0, 0.1)), Wanted(max_skew=1.0, step=True), SUSPECT, False),
-        (modern(clock=Clock(100.0, 0.1)), Wanted(max_skew=1.0, step=True), NO_REFERENCE, False),
-        (modern(clock=Clock(100.0, 0.1), protocol="ptp"), Wanted(max_skew=1.0, step=True), HERE, False),
-        (modern(clock=Clock(100.0, 0.1)), replace(PTP_WISH, max_skew=1.0, step=True), HERE, False),
-        (modern(clock=None), Wanted(max_skew=1.0, step=True), HERE, False),
-        (modern(clock=Clock(100.0, 0.1), stepped=True), Wanted(max_skew=1.0, step=True), HERE, False),
+        (adrift(clock=Clock(100.0, 0.1)), Wanted(max_skew=1.0, step=True), HERE, True),
+        (adrift(clock=Clock(-100.0, 0.1)), Wanted(max_skew=1.0, step=True), HERE, True),
+        (adrift(clock=Clock(60.05, 0.1)), Wanted(max_skew=1.0, step=True), HERE, False),
+        (adrift(clock=Clock(59.0, 0.1)), Wanted(max_skew=1.0, step=True), HERE, False),
+        (adrift(clock=Clock(100.0, 0.1)), Wanted(max_skew=1.0), HERE, False),
+        (adrift(clock=Clock(100.0, 0.1)), Wanted(max_skew=500.0, step=True), HERE, False),
+        (adrift(clock=Clock(100.0, 50.0)), Wanted(max_skew=1.0, step=True), HERE, False),
+        (adrift(clock=Clock(100.0, 0.1)), Wanted(max_skew=1.0, step=True), Survey(reference=Clock(100.0, 0.0)), False),
+        (adrift(clock=Clock(100.0, 0.1)), Wanted(max_skew=1.0, step=True), SUSPECT, False),
+        (adrift(clock=Clock(100.0, 0.1)), Wanted(max_skew=1.0, step=True), NO_REFERENCE, False),
+        (adrift(clock=Clock(100.0, 0.1), protocol="ptp"), Wanted(max_skew=1.0, step=True), HERE, False),
+        (adrift(clock=Clock(100.0, 0.1)), replace(PTP_WISH, max_skew=1.0, step=True), HERE, False),
+        (adrift(clock=None), Wanted(max_skew=1.0, step=True), HERE, False),
+        (adrift(clock=Clock(100.0, 0.1), stepped=True), Wanted(max_skew=1.0, step=True), HERE, False),
+        (adrift(clock=Clock(100.0, 0.1), settling=True), Wanted(max_skew=1.0, step=True), HERE, False),
+        # whoever follows a server would go back to it, unless that server is taken away in the same run
+        (modern(clock=Clock(100.0, 0.1), synced=True), Wanted(max_skew=1.0, step=True), HERE, False),
+        (modern(clock=Clock(100.0, 0.1), synced=None), Wanted(max_skew=1.0, step=True), HERE, True),
+        (ancient(clock=Clock(100.0, 0.1)), Wanted(max_skew=1.0, step=True), HERE, True),
+        (modern(clock=Clock(100.0, 0.1)), Wanted(max_skew=1.0, step=True, servers=("192.0.2.9",)), HERE, True),
+        (modern(clock=Clock(100.0, 0.1)), Wanted(max_skew=1.0, step=True, servers=("192.0.2.1", "192.0.2.2")), HERE, False),
+        (
+            modern(clock=Clock(100.0, 0.1), servers=("ntp.example.com",)),
+            Wanted(max_skew=1.0, step=True, servers=("NTP.Example.com.",)),
+            HERE,
+            False,
+        ),
+        (modern(clock=Clock(100.0, 0.1)), Wanted(max_skew=1.0, step=True, policy="off", fallback=False), HERE, False),
     ],
 )
 def test_a_clock_is_stepped_only_when_all_guards_agree(state: State, wanted: Wanted, seen: Survey, steps: bool) -> None:
@@ -378,7 +450,7 @@ def test_a_clock_is_stepped_only_when_all_guards_agree(state: State, wanted: Wan
 
 def test_a_step_leads_to_the_reference_and_not_to_the_control_node() -> None:
     seen = Survey(reference=Clock(-30.0, 0.1))
-    (step,) = [c for c in plan(modern(clock=Clock(500.0, 0.1)), Wanted(max_skew=1.0, step=True), seen).changes if isinstance(c, StepClock)]
+    (step,) = [c for c in plan(adrift(clock=Clock(500.0, 0.1)), Wanted(max_skew=1.0, step=True), seen).changes if isinstance(c, StepClock)]
     assert step.shift == -30.0
 
 
@@ -463,7 +535,33 @@ def test_nobody_is_stepped_to_the_middle_of_a_fleet_that_does_not_agree(offsets:
     wanted = Wanted(max_skew=1.0, reference="fleet", step=True, step_threshold=60.0)
     seen = survey(clocked(*offsets), {}, wanted)
     for state in clocked(*offsets):
-        assert "step_clock" not in names(state, wanted, seen)
+        assert "step_clock" not in names(replace(state, synced=False), wanted, seen)
+        trusted = survey(clocked(0.0, 0.0, 0.0), {}, wanted)
+        assert ("step_clock" in names(replace(state, synced=False), wanted, trusted)) == (abs(state.clock.offset if state.clock else 0) > 60)
+
+
+@pytest.mark.parametrize("slow", [Clock(500.2, 600.0), Clock(500.0, 600.0), Clock(-300.0, 900.0), Clock(1500.0, 1600.0)])
+def test_one_slow_reading_does_not_switch_a_doubt_off(slow: Clock) -> None:
+    quick = [modern(clock=Clock(offset, 0.01)) for offset in (500.1, 500.1, 500.1, 500.1)]
+    for states in ([*quick, modern(clock=slow)], [modern(clock=slow), *quick]):
+        for reference, common, code in (
+            ("control_node", {}, "control_node_suspect"),
+            ("vcenter", {"clock": Clock(0.0, 0.01)}, "vcenter_clock_suspect"),
+        ):
+            doubt = survey(states, common, Wanted(max_skew=1.0, reference=reference)).doubt
+            assert doubt is not None and doubt.code == code and "+500.1 s" in doubt.text
+
+
+def test_the_middle_of_a_fleet_is_as_certain_as_its_middle_clocks() -> None:
+    def middle(*clocks: Clock) -> Clock | None:
+        return survey([modern(clock=clock) for clock in clocks], {}, Wanted(max_skew=1.0, reference="fleet")).reference
+
+    near, far = Clock(5.0, 0.01), Clock(5.3, 30.0)
+    assert middle(far, near, Clock(5.1, 0.02)) == Clock(5.1, 0.02)
+    assert middle(near, Clock(5.1, 0.02), Clock(4.9, 40.0)) == near
+    even = middle(Clock(4.0, 50.0), near, Clock(5.2, 0.03), far)
+    assert even is not None and even.offset == pytest.approx(5.1) and even.bound == 0.03
+    assert middle(Clock(5.1, 30.0), near, Clock(5.2, 0.02)) == Clock(5.1, 30.0), "a slow clock in the middle is as uncertain as it is"
 
 
 def test_no_clock_is_judged_unless_max_skew_asks_for_it() -> None:
@@ -509,6 +607,15 @@ def test_waiting_ends_when_the_host_is_synchronised_and_in_time_or_never_will_be
     assert ntp.settled(state, wanted, HERE) is expected
 
 
+def test_a_state_read_back_without_a_clock_keeps_the_earlier_one() -> None:
+    earlier, later = Clock(0.5, 0.1), Clock(0.1, 0.1)
+    assert ntp.after(modern(clock=None), modern(clock=earlier, settling=True), False).clock == earlier
+    assert ntp.after(modern(clock=later), modern(clock=earlier), False).clock == later
+    assert ntp.after(modern(clock=None), StepClock("fleet", 1.0).applied_to(modern(clock=earlier)), False).clock is None
+    kept = ntp.after(modern(clock=None, synced=False), modern(clock=earlier, settling=True, stepped=True), True)
+    assert kept.settling and kept.stepped and kept.waited and kept.synced is False
+
+
 def test_a_report_rounds_the_skew_and_says_whether_it_is_aligned() -> None:
     state = modern(clock=Clock(0.12345678, 0.1), working=True, test_report=("fine",))
     shown = ntp.report(state, Wanted(max_skew=1.0), HERE, full=True)
@@ -517,6 +624,7 @@ def test_a_report_rounds_the_skew_and_says_whether_it_is_aligned() -> None:
     assert ntp.report(state, Wanted(max_skew=0.2), HERE, full=True)["skew"]["aligned"] is None
     assert ntp.report(state, Wanted(max_skew=0.01), HERE, full=True)["skew"]["aligned"] is False
     assert shown["test"] == {"working": True, "report": ["fine"]}
+    assert ntp.report(modern(test_error="x"), Wanted(test_servers=True), HERE, full=True)["test"] is None
     assert shown["last_sync"] == "2026-01-02T12:00:00+00:00"
     assert ntp.report(modern(clock=None), Wanted(), HERE, full=True)["skew"] is None
 
@@ -555,6 +663,20 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"ntp_servers": ["2001:db8::1", "2001:DB8:0::1"]}, "ntp_servers", "2001:DB8:0::1"),
     # Two servers in one entry: the second would be written as an option of the first.
     ({"ntp_servers": ["192.0.2.1 192.0.2.2"]}, "ntp_servers", "192.0.2.2"),
+    # Addresses that no server can have.
+    *(
+        ({"ntp_servers": ["192.0.2.1", address]}, "ntp_servers entry 2", repr(address))
+        for address in ("0.0.0.0", "::", "127.0.0.1", "127.8.9.1", "::1", "0:0::1", "224.0.1.1", "239.255.0.1", "ff02::101", "255.255.255.255")
+    ),
+    ({"ntp_servers": ["127.0.0.1 iburst"]}, "ntp_servers", "'127.0.0.1'"),
+    # Options that need a number, and numbers that need an option.
+    *(({"ntp_servers": [f"192.0.2.1 {option}"]}, "ntp_servers", repr(option)) for option in ("key", "minpoll", "maxpoll", "mode", "ttl", "version")),
+    ({"ntp_servers": ["192.0.2.1 iburst minpoll"]}, "ntp_servers", "'minpoll'"),
+    ({"ntp_servers": ["192.0.2.1 minpoll iburst"]}, "ntp_servers", "'iburst'"),
+    ({"ntp_servers": ["192.0.2.1 minpoll -4"]}, "ntp_servers", "'-4'"),
+    ({"ntp_servers": ["192.0.2.1 4"]}, "ntp_servers", "'4'"),
+    ({"ntp_servers": ["192.0.2.1 iburst 4"]}, "ntp_servers", "'4'"),
+    ({"ntp_servers": ["192.0.2.1 minpoll 4 10"]}, "ntp_servers", "'10'"),
     ({"ptp": {"domain": 1}}, "ptp", "protocol"),
     ({"ptp": {"domain": 1}, "protocol": "ntp"}, "ptp", "protocol"),
     ({"ptp": {"domain": 256}, "protocol": "ptp"}, "ptp.domain", "256"),
@@ -602,6 +724,8 @@ def test_nothing_given_is_a_wish_for_nothing() -> None:
     [
         ({"ntp_servers": ["192.0.2.1  iburst # first", " ntp.example.com "]}, "servers", ("192.0.2.1 iburst", "ntp.example.com")),
         ({"ntp_servers": ["2001:db8::1"]}, "servers", ("2001:db8::1",)),
+        ({"ntp_servers": ["192.0.2.1 iburst minpoll 4 maxpoll 10 prefer key 7"]}, "servers", ("192.0.2.1 iburst minpoll 4 maxpoll 10 prefer key 7",)),
+        ({"ntp_servers": ["169.254.0.1", "fe80::1", "10.0.0.1"]}, "servers", ("169.254.0.1", "fe80::1", "10.0.0.1")),
         ({"ntp_servers": ["0.pool.ntp.org", "localhost", "time_1.example.com"]}, "servers", ("0.pool.ntp.org", "localhost", "time_1.example.com")),
         ({"ntp_servers": ["192.0.2.1"], "ntp_servers_state": "absent"}, "servers_state", "absent"),
         ({"service_state": "started"}, "running", True),

@@ -31,6 +31,7 @@ from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.ntp import 
 from tests.unit.domain.makers import (
     HERE,
     LONG,
+    SPELLINGS,
     USUAL,
     ancient_states,
     clocks,
@@ -243,14 +244,43 @@ def test_absent_takes_the_named_away_and_keeps_the_rest_as_it_is(have: tuple[str
 @USUAL
 @given(have_lists, want_lists, st.sampled_from(("exact", "present", "absent")))
 def test_options_that_a_host_keeps_for_a_server_survive(have: tuple[str, ...], want: tuple[str, ...], how: str) -> None:
-    """Only a wish with options of its own for that server replaces them."""
+    """Only a wish with options of its own for that server replaces them; another spelling alone writes nothing."""
     asked = {address_of(entry): entry for entry in want}
+    written = configured(modern(servers=have), Wanted(servers=want, servers_state=how)).get("servers")
     kept = {address_of(entry): entry for entry in with_servers(have, want, how).servers}
     for entry in have:
         name = address_of(entry)
         if name in kept:
-            expected = asked[name] if how != "absent" and " " in asked.get(name, "") else entry
+            expected = asked[name] if written and how != "absent" and " " in asked.get(name, "") else entry
             assert kept[name] == expected
+            if how != "absent" and " " in asked.get(name, ""):
+                assert kept[name].split()[1:] == asked[name].split()[1:]
+
+
+@USUAL
+@given(have_lists, want_lists, st.sampled_from(("exact", "present")))
+def test_servers_are_written_if_and_only_if_more_than_the_spelling_of_an_address_differs(
+    have: tuple[str, ...], want: tuple[str, ...], how: str
+) -> None:
+    def meant(servers: tuple[str, ...]) -> list[tuple[str, list[str]]]:
+        return [(address_of(entry), entry.split()[1:]) for entry in servers]
+
+    held = dict(meant(have))
+    asked = [(name, options or held.get(name, [])) for name, options in meant(want)]
+    if how == "present":
+        asked = list({**held, **dict(asked)}.items())
+    state, wanted = modern(servers=have), Wanted(servers=want, servers_state=how)
+    assert ("servers" in configured(state, wanted)) == (asked != meant(have))
+    assert meant(plan(state, wanted, HERE).predicted.servers) == asked
+
+
+@USUAL
+@given(have_lists, st.sampled_from(("exact", "present")))
+def test_another_spelling_with_the_same_options_leaves_the_hosts_entries_as_they_are(have: tuple[str, ...], how: str) -> None:
+    assume(have)
+    respelt = tuple(" ".join([SPELLINGS.get(entry.split()[0], entry.split()[0]).upper(), *entry.split()[1:]]) for entry in have)
+    made = plan(modern(servers=have), Wanted(servers=respelt, servers_state=how), HERE)
+    assert made.changes == () and made.predicted.servers == have
 
 
 @USUAL
@@ -284,6 +314,7 @@ def test_a_clock_is_stepped_if_and_only_if_every_guard_agrees(state: State, want
         and not state.stepped
         and not state.settling
         and "ptp" not in (state.protocol, wanted.protocol)
+        and (state.synced is not True or "servers" in configured(state, wanted, seen))
     )
     if guards:
         assert state.clock and seen.reference and wanted.max_skew
