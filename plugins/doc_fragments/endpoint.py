@@ -59,7 +59,7 @@ options:
   session:
     description:
       - V(keep) reuses the session that an earlier task left for the same endpoint and user, and leaves its own for the
-        next. The cookie lies in a file of mode 0600 under C(~/.cache/fleetcare.esxi); a session that was reused is not
+        next. The cookie, bound to the server's certificate, lies in a file of mode 0600 under C(~/.cache/fleetcare.esxi); a session that was reused is not
         asked for its password again.
       - V(single) logs in and out within the task.
       - V(end) is as V(keep), and logs out and deletes the file at the end.
