@@ -608,7 +608,8 @@ def _changes(state: State, wanted: Wanted, seen: Survey, refused: set[str]) -> l
 
     # ntpd takes a stepped clock, and before 7.0.3 a new list of servers, only when it starts. Stopped first, it is
     # seen to be stopped should the run break off in the middle; restarted after, nobody would notice.
-    if state.service.running and (step or ("servers" in config and not state.time_config)):
+    paused = state.service.running and bool(step or ("servers" in config and not state.time_config))
+    if paused:
         then(StopNtpd())
     if step:
         then(step)
@@ -621,11 +622,11 @@ def _changes(state: State, wanted: Wanted, seen: Survey, refused: set[str]) -> l
         then(OpenNtpClient())
     if wanted.policy and now.service and now.service.policy != wanted.policy:
         then(SetNtpdPolicy(wanted.policy))
-    if now.service and speaks_ntp:
-        if runs and not now.service.running:
+    if now.service and not now.service.running:
+        if (runs and speaks_ntp) or (paused and wanted.running is not False):
             then(StartNtpd())
-        elif wanted.running is False and now.service.running:
-            then(StopNtpd())
+    elif speaks_ntp and wanted.running is False:
+        then(StopNtpd())
     return changes
 
 

@@ -195,10 +195,11 @@ class _Run:
         for target, result in fan_out(by_target, work, parallel=self.parallel, guard=self.session.guard).items():
             if isinstance(result, FleetcareError):
                 by_target[target].failure = result.at(target=target.name)
-        last = {record.target: record.outcome for record in self.session.sent}
+        sent = {record.target for record in self.session.sent}
+        waiting = {record.target for record in self.session.sent if record.outcome in (TimedOut.kind, Interrupted.kind)}
         for entry in entries:
-            entry.tried = entry.target.path in last
-            entry.unanswered = isinstance(entry.failure, (TimedOut, Interrupted)) and last.get(entry.target.path, "done") != "done"
+            entry.tried = entry.target.path in sent
+            entry.unanswered = entry.target.path in waiting
 
     def _read_back(self, entries: list[Entry]) -> None:
         """Look again until what was written holds and, where waiting was asked for, has taken effect."""

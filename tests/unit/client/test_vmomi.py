@@ -301,7 +301,9 @@ def test_a_document_type_is_refused_wherever_the_reply_is_cut() -> None:
             plain_objects([BOMB[:cut], BOMB[cut:]])
 
 
-@pytest.mark.parametrize("odd", ["0000-00-00T00:00:00Z", "0000-01-01T00:00:00Z", "2026-02-30T00:00:00Z", "2026-01-02T25:00:00Z", "", "soon"])
+@pytest.mark.parametrize(
+    "odd", ["0000-00-00T00:00:00Z", "0000-01-01T00:00:00Z", "2026-02-30T00:00:00Z", "2026-01-02T25:00:00Z", "", "soon"]
+)
 def test_an_odd_date_is_none_and_the_rest_of_the_page_is_read(odd: str) -> None:
     assert value("xsd:dateTime", odd) is None
     inner = f"<enabled>true</enabled><lastSyncTime>{odd}</lastSyncTime><systemClockProtocol>ntp</systemClockProtocol>"

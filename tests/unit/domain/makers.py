@@ -176,7 +176,8 @@ def _state(numbers: tuple[int, ...]) -> State:
     if fields["ruleset"] and roll(False, True):
         fields["ruleset"] = replace(fields["ruleset"], all_ip=False, allowed=roll(*_LISTS))
     if roll(True, False):
-        return ancient(protocol=roll(None, None, "ptp"), **fields)
+        # ntpd that runs beside PTP on such a host has a test of its own, in test_ntp_cases.py.
+        return ancient(protocol=None if fields["service"].running else roll(None, "ptp"), **fields)
     return modern(
         protocol=roll("ntp", "ptp", None),
         enabled=roll(True, False, None),

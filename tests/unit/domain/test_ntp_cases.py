@@ -390,6 +390,13 @@ def test_a_plan_is_what_this_release_needs_and_in_this_order(state: State, wante
     assert names(state, wanted) == expected
 
 
+@pytest.mark.parametrize("protocol", [None, "ptp"])
+def test_ntpd_of_an_old_host_runs_after_a_change_of_servers_if_it_ran_before(protocol: str | None) -> None:
+    state = ancient(protocol=protocol)
+    end = plan(state, Wanted(servers=("192.0.2.9",)), HERE).predicted
+    assert end.servers == ("192.0.2.9",) and end.service == state.service
+
+
 @pytest.mark.parametrize(
     ("have", "want", "written"),
     [
@@ -537,7 +544,9 @@ def test_nobody_is_stepped_to_the_middle_of_a_fleet_that_does_not_agree(offsets:
     for state in clocked(*offsets):
         assert "step_clock" not in names(replace(state, synced=False), wanted, seen)
         trusted = survey(clocked(0.0, 0.0, 0.0), {}, wanted)
-        assert ("step_clock" in names(replace(state, synced=False), wanted, trusted)) == (abs(state.clock.offset if state.clock else 0) > 60)
+        assert ("step_clock" in names(replace(state, synced=False), wanted, trusted)) == (
+            abs(state.clock.offset if state.clock else 0) > 60
+        )
 
 
 @pytest.mark.parametrize("slow", [Clock(500.2, 600.0), Clock(500.0, 600.0), Clock(-300.0, 900.0), Clock(1500.0, 1600.0)])
@@ -666,11 +675,25 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     # Addresses that no server can have.
     *(
         ({"ntp_servers": ["192.0.2.1", address]}, "ntp_servers entry 2", repr(address))
-        for address in ("0.0.0.0", "::", "127.0.0.1", "127.8.9.1", "::1", "0:0::1", "224.0.1.1", "239.255.0.1", "ff02::101", "255.255.255.255")
+        for address in (
+            "0.0.0.0",
+            "::",
+            "127.0.0.1",
+            "127.8.9.1",
+            "::1",
+            "0:0::1",
+            "224.0.1.1",
+            "239.255.0.1",
+            "ff02::101",
+            "255.255.255.255",
+        )
     ),
     ({"ntp_servers": ["127.0.0.1 iburst"]}, "ntp_servers", "'127.0.0.1'"),
     # Options that need a number, and numbers that need an option.
-    *(({"ntp_servers": [f"192.0.2.1 {option}"]}, "ntp_servers", repr(option)) for option in ("key", "minpoll", "maxpoll", "mode", "ttl", "version")),
+    *(
+        ({"ntp_servers": [f"192.0.2.1 {option}"]}, "ntp_servers", repr(option))
+        for option in ("key", "minpoll", "maxpoll", "mode", "ttl", "version")
+    ),
     ({"ntp_servers": ["192.0.2.1 iburst minpoll"]}, "ntp_servers", "'minpoll'"),
     ({"ntp_servers": ["192.0.2.1 minpoll iburst"]}, "ntp_servers", "'iburst'"),
     ({"ntp_servers": ["192.0.2.1 minpoll -4"]}, "ntp_servers", "'-4'"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -46,6 +47,13 @@ class Add:
 
     def describe(self) -> dict[str, Any]:
         return described(self)
+
+
+@dataclass(frozen=True)
+class Mend(Add):
+    """Puts back what an earlier step took away, so it is tried although that one failed."""
+
+    even_after_failure = True
 
 
 class Numbers:
@@ -104,7 +112,9 @@ class World:
     lose_write: bool = False
     written: list[tuple[str, int]] = field(default_factory=list)
     reads: list[list[str]] = field(default_factory=list)
+    after_read: Callable[[World, int], None] = lambda world, count: None
     PROPERTIES: tuple[str, ...] = (PATH, f"{MANAGER}/x")
+    PROBES: tuple[str, ...] = ()
 
     def measure(self, session: Any, rows: Any, wanted: int, parallel: int) -> dict[Any, Any]:
         return {target: {} for target in rows}
@@ -126,17 +136,30 @@ class World:
 
     def collect(self, _session: Any, refs: list[Ref], _paths: Any) -> dict[Ref, Row]:
         self.reads.append([ref.id for ref in refs])
-        return {
+        found = {
             ref: Row(ref, {PATH: self.numbers[ref.id], MANAGER: Ref("X", "x")}, self.missing.get(ref.id, {}))
             for ref in refs
             if ref.id not in self.gone
         }
+        self.after_read(self, len(self.reads))
+        return found
 
 
-@dataclass
 class FakeSession:
-    guard: Guard = field(default_factory=Guard)
-    sent: list[Sent] = field(default_factory=list)
+    """Stands for an open session to a vCenter that is not there."""
+
+    content = SimpleNamespace(about=SimpleNamespace(apiType="VirtualCenter", version="8.0.3"))
+    secrets = ("cookie-1",)
+
+    def __init__(self, _endpoint: Any, guard: Guard, *, may_write: bool, probes: Iterable[str]) -> None:
+        self.guard, self.may_write, self.probes = guard, may_write, tuple(probes)
+        self.sent: list[Sent] = []
+
+    def __enter__(self) -> FakeSession:
+        return self
+
+    def __exit__(self, *_exception: Any) -> None:
+        pass
 
 
 def target(moid: str, name: str = "", connection: str = "connected", place: str = "dc") -> Target:
@@ -152,6 +175,7 @@ def go(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
         wanted: int,
         targets: list[Target] | None = None,
         *,
+        domain: type[Numbers] = Numbers,
         check: bool = False,
         writes: bool = True,
         diff: bool = False,
@@ -160,10 +184,12 @@ def go(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
     ) -> dict[str, Any]:
         monkeypatch.setattr(pipeline, "collect", world.collect)
         monkeypatch.setattr(pipeline, "_READ_BACK_PAUSES", (0.0, 0.0))
-        feature = Feature(domain=cast(Any, Numbers), translation=cast(Any, world), options={}, writes=writes)
-        outcome = Outcome(feature, wanted, check)
-        session = FakeSession(guard or Guard())
-        pipeline._Run(outcome, cast(Any, session), parallel).over(targets or [target(name) for name in world.numbers])
+        monkeypatch.setattr(pipeline, "Session", FakeSession)
+        monkeypatch.setattr(pipeline, "Guard", lambda deadline: guard or Guard(deadline))
+        monkeypatch.setattr(pipeline, "select_hosts", lambda _session, _selection: targets or [target(name) for name in world.numbers])
+        monkeypatch.setattr(Guard, "watch", lambda _self: None)
+        feature = Feature(domain=cast(Any, domain), translation=cast(Any, world), options={}, writes=writes)
+        outcome = pipeline.execute(feature, {**PARAMS, "parallel": parallel, "number": wanted}, check=check, in_process=True)
         return door.result_of(outcome, with_diff=diff)
 
     return run
@@ -267,6 +293,138 @@ def test_a_lost_answer_counts_as_a_failure_if_nothing_was_kept(go: Go) -> None:
     assert not result["hosts"]["a"]["changed"]
 
 
+@pytest.mark.parametrize("kept", range(5))
+@pytest.mark.parametrize("problem", [TimedOut, EndpointUnreachable, Interrupted])
+def test_after_a_lost_answer_the_longest_part_of_the_plan_that_shows_counts_as_done(
+    problem: type[FleetcareError], kept: int, go: Go
+) -> None:
+    """The answer to the second of four writes is lost; ``kept`` is what the host shows when it is read back."""
+
+    def lose(host: str, count: int) -> FleetcareError | None:
+        if count < 2:
+            return None
+        world.numbers["a"] = kept
+        return problem("no answer")
+
+    world = World({"a": 0}, on_write=lose)
+    result = go(world, 4, diff=True)
+    entry = result["hosts"]["a"]
+    done = max(kept, 1)  # the first was answered
+    assert entry["changes"] == [{"change": "add", "step": 1}] * done
+    assert entry.get("not_done", []) == [{"change": "add", "step": 1}] * (4 - done)
+    assert len(world.written) == 2, "nothing is written after a lost answer"
+    if kept == 4:
+        assert entry["status"] == "changed" and entry["failure"] is None
+    else:
+        assert entry["status"] == "failed" and entry["failure"]["cause"].startswith("no answer")
+        assert ("still be at it" in entry["failure"]["cause"]) == (problem is not EndpointUnreachable)
+    assert entry["changed"] is True
+    assert result["diff"] == {"before": {"a": {"number": 0}}, "after": {"a": {"number": kept}}}
+
+
+def test_a_refusal_is_no_lost_answer_and_stays_whatever_is_read_back(go: Go) -> None:
+    def refuse(host: str, count: int) -> FleetcareError:
+        world.numbers["a"] = 1
+        return ServerFault("no")
+
+    world = World({"a": 0}, on_write=refuse)
+    entry = go(world, 1)["hosts"]["a"]
+    assert entry["status"] == "failed" and entry["changes"] == [] and entry["not_done"] == [{"change": "add", "step": 1}]
+
+
+def test_a_lost_answer_is_no_success_while_something_is_left_to_plan(go: Go) -> None:
+    """All settings are as predicted, but the planner, which sees more than settings, still has something to write."""
+
+    class Never(Numbers):
+        @staticmethod
+        def plan(state: int, wanted: int, seen: int) -> Plan:
+            return Plan(observed=state, changes=(Add(1),), findings=())
+
+        @staticmethod
+        def settings(state: int) -> dict[str, Any]:
+            return {"number": state}
+
+    world = World({"a": 0}, on_write=lambda host, count: TimedOut("no answer"), lose_write=True)
+    entry = go(world, 1, domain=Never)["hosts"]["a"]
+    assert entry["status"] == "failed" and entry["changes"] == [{"change": "add", "step": 1}]
+    assert "no answer" in entry["failure"]["cause"]
+
+
+class Mending(Numbers):
+    """Two steps up and one, to be tried in any case, that mends."""
+
+    @staticmethod
+    def plan(state: int, wanted: int, seen: int) -> Plan:
+        changes = () if state == wanted else (Add(1), Add(1), Mend(10))
+        return Plan(observed=state, changes=changes, findings=())
+
+
+ADD, MEND = {"change": "add", "step": 1}, {"change": "mend", "step": 10}
+
+
+def test_a_change_that_puts_back_is_tried_although_an_earlier_one_failed(go: Go) -> None:
+    world = World({"a": 0}, on_write=lambda host, count: ServerFault("no", fault="HostConfigFault") if count == 1 else None)
+    entry = go(world, 12, domain=Mending)["hosts"]["a"]
+    assert world.written == [("a", 1), ("a", 10)], "the second step is left out, what mends is not"
+    assert entry["status"] == "failed" and entry["failure"]["fault"] == "HostConfigFault" and entry["failure"]["doing"] == "add"
+    assert entry["changed"] and entry["changes"] == [MEND] and entry["not_done"] == [ADD, ADD]
+
+
+def test_what_puts_back_and_fails_too_leaves_the_first_failure_to_be_told(go: Go) -> None:
+    world = World({"a": 0}, on_write=lambda host, count: ServerFault(f"no {count}") if count > 1 else None)
+    entry = go(world, 12, domain=Mending)["hosts"]["a"]
+    assert world.written == [("a", 1), ("a", 1), ("a", 10)]
+    assert entry["failure"]["cause"] == "no 2" and entry["changes"] == [ADD] and entry["not_done"] == [ADD, MEND]
+
+
+def test_what_puts_back_is_written_once_and_not_after_a_stop(go: Go) -> None:
+    world = World({"a": 0})
+    assert go(world, 12, domain=Mending)["hosts"]["a"]["changes"] == [ADD, ADD, MEND]
+    assert world.written == [("a", 1), ("a", 1), ("a", 10)]
+    guard = Guard()
+    stopped = World({"a": 0}, on_write=lambda host, count: guard.stop("a test says so"))
+    entry = go(stopped, 12, domain=Mending, guard=guard)["hosts"]["a"]
+    assert stopped.written == [("a", 1)] and entry["changes"] == [ADD] and entry["not_done"] == [ADD, MEND]
+
+
+def test_a_slow_host_may_still_be_at_it_although_what_puts_back_was_answered(go: Go) -> None:
+    world = World({"a": 0}, on_write=lambda host, count: TimedOut("no answer") if count == 1 else None)
+    entry = go(world, 12, domain=Mending)["hosts"]["a"]
+    assert entry["changes"] == [MEND] and entry["not_done"] == [ADD, ADD]
+    assert entry["failure"]["cause"] == "no answer; the host may still be at it"
+
+
+def test_what_others_change_while_a_run_waits_is_not_its_change(go: Go) -> None:
+    class Patient(Numbers):
+        @staticmethod
+        def patience(wanted: int) -> float:
+            return 0.2
+
+        @staticmethod
+        def settled(state: int, wanted: int, seen: int) -> bool:
+            return state > wanted
+
+    def other(world: World, reads: int) -> None:
+        world.numbers["a"] = 4
+
+    world = World({"a": 3}, after_read=other)
+    result = go(world, 3, domain=Patient, diff=True)
+    assert len(world.reads) > 1 and world.written == [] and result["hosts"]["a"]["number"] == 4
+    assert statuses(result) == {"a": "compliant"} and not result["changed"] and not result["hosts"]["a"]["changed"]
+    assert result["hosts"]["a"]["changes"] == [] and result["diff"] == {"before": {}, "after": {}}
+
+
+def test_whatever_stops_the_read_back_what_was_written_is_told(go: Go) -> None:
+    def broken(world: World, reads: int) -> None:
+        if reads > 1:
+            raise KeyError("surprise")
+
+    entry = go(World({"a": 0}, after_read=broken), 1)["hosts"]["a"]
+    assert entry["status"] == "failed" and entry["changed"] and entry["changes"] == [ADD]
+    assert entry["failure"]["cause"] == "what was written could not be read back: KeyError: 'surprise'"
+    assert "--check" in entry["failure"]["hint"]
+
+
 def test_a_write_that_is_taken_and_not_kept_is_a_failure_that_names_it(go: Go) -> None:
     world = World({"a": 0})
 
@@ -326,11 +484,25 @@ def test_a_reading_module_writes_and_announces_nothing(go: Go) -> None:
     world = World({"a": 1, "b": 2})
     result = go(world, 2, writes=False, diff=True)
     assert statuses(result) == {"a": "compliant", "b": "compliant"} and not result["changed"] and "diff" not in result
-    assert world.written == [] and all(entry["changes"] == [] for entry in result["hosts"].values())
+    assert world.written == [] and world.reads == [["a", "b"]]
+    for entry in result["hosts"].values():
+        assert not {"changed", "changes", "not_done"} & set(entry), "what only informs speaks of no changes"
 
 
 def test_the_status_of_a_check_that_finds_an_incurable_error_is_failed(go: Go) -> None:
-    assert statuses(go(World({"a": 1}), 13, check=True)) == {"a": "failed"}
+    result = go(World({"a": 1}), 13, check=True)
+    assert statuses(result) == {"a": "failed"}
+    assert result["hosts"]["a"]["changed"] and result["hosts"]["a"]["failure"]["kind"] == "not_compliant"
+
+
+def test_findings_are_judged_when_the_run_ends_and_not_when_it_is_told() -> None:
+    """Whoever looks at an outcome, as often as they like, sees the failures that the run ended with."""
+    plan = Numbers.plan(13, 13, 0)
+    entry = pipeline.Entry(target("a"), plan=plan, final=plan)
+    outcome = Outcome(Feature(domain=cast(Any, Numbers), translation=cast(Any, None), options={}), 13, False, entries={"a": entry})
+    assert plan.errors
+    for _ in range(2):
+        assert statuses(door.result_of(outcome, with_diff=False)) == {"a": "compliant"} and entry.failure is None
 
 
 # ---- the message ------------------------------------------------------------------------------------------------------------
@@ -525,17 +697,19 @@ def test_bad_input_ends_a_run_before_any_connection(params: dict[str, Any], opti
 @pytest.mark.parametrize(
     ("check", "writes", "may"), [(False, True, True), (True, True, False), (False, False, False), (True, False, False)]
 )
-def test_the_gate_is_open_only_for_a_writing_module_outside_check_mode(
+def test_the_gate_is_open_only_for_a_writing_module_outside_check_mode_and_probes_are_the_features(
     check: bool, writes: bool, may: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Opened(Exception):
         pass
 
-    def connect(_endpoint: Any, _guard: Any, *, may_write: bool) -> None:
-        raise Opened(may_write)
+    def connect(_endpoint: Any, _guard: Any, *, may_write: bool, probes: Iterable[str]) -> None:
+        raise Opened(may_write, tuple(probes))
 
     monkeypatch.setattr(pipeline, "Session", connect)
-    feature = Feature(domain=cast(Any, Numbers), translation=cast(Any, None), options={}, writes=writes)
-    with pytest.raises(Opened) as caught:
-        pipeline.execute(feature, PARAMS, check=check, in_process=True)
-    assert caught.value.args == (may,)
+    for probes in ((), ("TestTimeService",)):
+        translation = World({}, PROBES=probes)
+        feature = Feature(domain=cast(Any, Numbers), translation=cast(Any, translation), options={}, writes=writes)
+        with pytest.raises(Opened) as caught:
+            pipeline.execute(feature, PARAMS, check=check, in_process=True)
+        assert caught.value.args == (may, probes)
