@@ -113,6 +113,8 @@ class Endpoint:
             raise BadInput(
                 f"ca_file {self.ca_file} cannot be used: {problem}", hint="It has to hold one or more PEM certificates."
             ) from problem
+        # Every release since 6.7 speaks it; what Python falls back to without this depends on how it was built.
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
         if self.thumbprint or not self.validate_certs:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
