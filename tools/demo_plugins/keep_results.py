@@ -23,13 +23,13 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
     CALLBACK_TYPE = "notification"
     CALLBACK_NAME = "keep_results"
 
-    def _keep(self, outcome: Any) -> None:
-        if "hosts" in outcome._result:
+    def _keep(self, result: Any) -> None:
+        if "hosts" in result._result:
             with open(os.environ["KEEP_RESULTS"], "w", encoding="utf-8") as file:
-                json.dump(outcome._result, file)
+                json.dump(result._result, file)
 
-    def v2_runner_on_ok(self, outcome: Any) -> None:
-        self._keep(outcome)
+    def v2_runner_on_ok(self, result: Any) -> None:
+        self._keep(result)
 
-    def v2_runner_on_failed(self, outcome: Any, ignore_errors: bool = False) -> None:
-        self._keep(outcome)
+    def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
+        self._keep(result)

@@ -83,7 +83,7 @@ def message(key: str, text: str = "") -> Any:
 )
 def test_a_fault_becomes_a_sentence_of_the_right_kind(fault: Any, kind: type[FleetcareError], name: str, parts: list[str]) -> None:
     error = error_from(fault)
-    assert type(error) is kind and error.fault == name == fault_name(fault)
+    assert error.__class__ == kind and error.fault == name == fault_name(fault)
     for part in parts:
         assert part in error.sentence
     assert f"[{name}]" in error.sentence and error.hint.endswith(".")
@@ -97,7 +97,7 @@ def test_every_row_names_a_fault_that_exists_and_fills_its_sentence(name: str) -
     cause, hint = _TABLE[name][1:]
     assert not cause.endswith(".") and hint.endswith(".")
     error = error_from(known())
-    assert error.fault == name and "{" not in error.sentence and type(error) is _TABLE[name][0]
+    assert error.fault == name and "{" not in error.sentence and error.__class__ == _TABLE[name][0]
 
 
 def test_all_that_the_server_said_is_kept_once_each() -> None:

@@ -315,7 +315,7 @@ def test_of_many_processes_at_once_one_logs_in_and_all_share_its_session(tmp_pat
     log = tmp_path / "log"
     started = [
         subprocess.Popen([sys.executable, "-c", LOGIN, str(log)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for _ in range(6)
+        for _number in range(6)
     ]
     for process in started:
         assert process.stdout and process.stdout.readline() == "ready\n"

@@ -754,7 +754,11 @@ def test_nothing_given_is_a_wish_for_nothing() -> None:
         ({"service_state": "started"}, "running", True),
         ({"service_state": "stopped"}, "running", False),
         ({"service_policy": "automatic"}, "policy", "automatic"),
-        ({"protocol": "ptp", "ptp": {"ports": [{"index": 1, "device_type": "none"}, PORT]}}, "ptp", Ptp(None, (PtpPort(0, "virtualNic", "vmk1"), PtpPort(1, "none")))),
+        (
+            {"protocol": "ptp", "ptp": {"ports": [{"index": 1, "device_type": "none"}, PORT]}},
+            "ptp",
+            Ptp(None, (PtpPort(0, "virtualNic", "vmk1"), PtpPort(1, "none"))),
+        ),
         ({"protocol": "ptp", "ptp": {"domain": 0, "ports": None}}, "ptp", Ptp(0)),
         ({"ntp_fallback": False}, "fallback", False),
         ({"step": "guarded", "max_skew": 1.0, "step_threshold": 5.0}, "step_threshold", 5.0),

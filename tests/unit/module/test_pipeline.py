@@ -78,7 +78,7 @@ class Numbers:
             findings.append(Finding("error", "number_unlucky", f"{wanted} is wanted", "Want another."))
         if state != wanted:
             findings.append(Finding("warning", "number_off", f"{state} is not {wanted}", "Run it."))
-        return Plan(observed=state, changes=tuple(Add(step) for _ in range(abs(wanted - state))), findings=tuple(findings))
+        return Plan(observed=state, changes=tuple(Add(step) for _turn in range(abs(wanted - state))), findings=tuple(findings))
 
     @staticmethod
     def after(read: int, predicted: int, waited: bool) -> int:
@@ -501,7 +501,7 @@ def test_findings_are_judged_when_the_run_ends_and_not_when_it_is_told() -> None
     entry = pipeline.Entry(target("a"), plan=plan, final=plan)
     outcome = Outcome(Feature(domain=cast(Any, Numbers), translation=cast(Any, None), options={}), 13, False, entries={"a": entry})
     assert plan.errors
-    for _ in range(2):
+    for _turn in range(2):
         assert statuses(door.result_of(outcome, with_diff=False)) == {"a": "compliant"} and entry.failure is None
 
 
@@ -521,7 +521,7 @@ def test_the_message_counts_the_most_frequent_first() -> None:
 
 
 def test_the_message_says_each_cause_once_with_the_hosts_that_have_it() -> None:
-    same = [ServerFault("refused it", fault="HostConfigFault", doing="start ntpd", hint="Look.") for _ in range(2)]
+    same = [ServerFault("refused it", fault="HostConfigFault", doing="start ntpd", hint="Look.") for _turn in range(2)]
     text = message(a=("failed", same[0]), b=("failed", same[1]), c=("unreachable", TimedOut("no answer", hint="Wait.")))
     assert text.count("refused it") == 1
     assert "a, b: refused it [HostConfigFault] (while start ntpd). Look." in text and "c: no answer. Wait." in text
