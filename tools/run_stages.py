@@ -108,7 +108,7 @@ STAGES: dict[str, tuple[Stage, ...]] = {
     "integration": on_both(
         "integration",
         minutes=20,
-        new=script("pytest", "integration", "chaos"),
+        new=script("pytest", "integration", "chaos", "cost"),
         old=script("pytest", "integration"),
     ),
     "molecule": (Stage(name="molecule", command=script("molecule"), env="new", cores=2, minutes=30),),

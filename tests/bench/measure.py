@@ -32,8 +32,11 @@ class Cost:
     code: int
 
 
-def cost_of(command: Sequence[str], environment: Mapping[str, str], folder: pathlib.Path) -> Cost:
-    """Run a command to its end. CPU covers every process of it that was waited for."""
+def cost_of(command: Sequence[str], environment: Mapping[str, str], folder: pathlib.Path, *, memory: bool = True) -> Cost:
+    """Run a command to its end. CPU covers every process of it that was waited for.
+
+    ``memory``: look at the tree's memory all the time, which takes CPU from it; without, it is 0.
+    """
     with tempfile.TemporaryFile() as out:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         began = time.monotonic()
@@ -41,9 +44,10 @@ def cost_of(command: Sequence[str], environment: Mapping[str, str], folder: path
             command, cwd=folder, env=dict(environment), stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
         )
         peak = 0
-        while process.poll() is None:
+        while memory and process.poll() is None:
             peak = max(peak, sum(_pss(pid) for pid in _tree(process.pid)))
             time.sleep(0.05)
+        process.wait()
         wall = time.monotonic() - began
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         out.seek(0)

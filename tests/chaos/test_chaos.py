@@ -47,7 +47,9 @@ def a_fleet(dice: random.Random) -> dict[str, Any]:
                 "services": {"ntpd": {"running": dice.random() < 0.5, "policy": dice.choice(["on", "off", "automatic"])}},
             }
         )
-    return {"name": "chaos", "kind": "vcenter", "hosts": hosts, "time_servers": {server: {"reachable": True} for server in SERVERS}}
+    # ntpd that mends a clock, or gives up on it, between two looks of ours would be the world's doing: it waits longer.
+    world = {"time_servers": {server: {"reachable": True} for server in SERVERS}, "sync_after": 600}
+    return {"name": "chaos", "kind": "vcenter", "hosts": hosts, **world}
 
 
 def a_wish(dice: random.Random) -> dict[str, Any]:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,6 +14,7 @@ from tests.bench.measure import Cost, Server, ansible_environment, cost_of, play
 from tests.integration.driver import run
 from tests.simulator import Simulator
 
+OURS = "fleetcare.esxi.esxi_ntp_align"
 CLOCK = ("QueryDateTime", "CurrentTime")
 KEPT: dict[str, Any] = {"esxi_hostname": ["*"], "ntp_servers": ["ntp1.example.com", "ntp2.example.com"]}
 NEW: dict[str, Any] = {"esxi_hostname": ["*"], "ntp_servers": ["192.0.2.77"]}
@@ -61,27 +61,13 @@ def thousand() -> Iterator[Server]:
         yield server
 
 
-def cost(folder: pathlib.Path, server: Server, module: str, options: dict[str, Any], *flags: str) -> Cost:
-    cost = cost_of(playbook_command(folder, module, options, *flags), ansible_environment(folder, server), folder)
+def cost(folder: pathlib.Path, server: Server, module: str, options: dict[str, Any], *flags: str, memory: bool = False) -> Cost:
+    cost = cost_of(playbook_command(folder, module, options, *flags), ansible_environment(folder, server), folder, memory=memory)
     assert cost.code == 0, cost.output[:2000]
     return cost
 
 
-def test_cpu_and_memory_at_a_thousand_hosts(thousand: Server, tmp_path: pathlib.Path) -> None:
-    """The least of several turns, taken in alternation: other work on the machine only ever adds."""
-    ours = "fleetcare.esxi.esxi_ntp_align"
-    pings, checks, changes = [], [], []
-    for _turn in range(5):
-        thousand.control("/reset", {})
-        pings.append(cost(tmp_path, thousand, "ansible.builtin.ping", {}))
-        checks.append(cost(tmp_path, thousand, ours, {**KEPT, "session": "single"}, "--check"))
-        changes.append(cost(tmp_path, thousand, ours, {**NEW, "session": "single"}))
-    ping, check, change = (min(turn.cpu for turn in turns) for turns in (pings, checks, changes))
-    figures = {"ping": ping, "check": check - ping, "change": change - ping}
-    figures["memory"] = max(turn.memory for turn in [*checks, *changes])
-    print(json.dumps(figures))
-    # The goal is 0.5 s and 1 s on a machine where a ping takes 0.85 s; a slower or busier one slows both alike.
-    pace = max(1.0, ping / 0.85)
-    assert figures["check"] <= 0.5 * pace, figures
-    assert figures["change"] <= 1.0 * pace, figures
-    assert figures["memory"] <= 128, figures
+def test_memory_at_a_thousand_hosts(thousand: Server, tmp_path: pathlib.Path) -> None:
+    thousand.control("/reset", {})
+    change = cost(tmp_path, thousand, OURS, {**NEW, "session": "single"}, memory=True)
+    assert 0 < change.memory <= 128, change.memory

@@ -25,8 +25,10 @@ class Row(NamedTuple):
     missing: dict[str, str]
 
 
-def collect(session: Session, refs: Sequence[Ref], paths: Sequence[str]) -> dict[Ref, Row]:
+def collect(session: Session, refs: Sequence[Ref], paths: Sequence[str], known: Mapping[Ref, Row] | None = None) -> dict[Ref, Row]:
     """Read ``paths`` of objects of one type; at most two retrievals, whatever their number.
+
+    ``known``: rows of an earlier read in the same run; then only what lies behind a reference is read again.
 
     ``configManager.serviceSystem/serviceInfo`` goes through a reference to a property of the object behind it: a
     host's managers are asked themselves, because what ``HostSystem.config`` repeats of them may lag behind a write.
@@ -45,7 +47,13 @@ def collect(session: Session, refs: Sequence[Ref], paths: Sequence[str]) -> dict
             through.setdefault(manager, []).append(rest)
         else:
             direct.append(path)
-    rows = _read(session, {refs[0].type: list(dict.fromkeys([*direct, *through]))}, refs)
+    if known:
+        own = {*direct, *through}
+        rows = {
+            ref: Row(ref, {path: value for path, value in known[ref].values.items() if path in own}, {}) for ref in refs if ref in known
+        }
+    else:
+        rows = _read(session, {refs[0].type: list(dict.fromkeys([*direct, *through]))}, refs)
     behind: dict[str, list[str]] = {}
     owned: list[tuple[Ref, Ref, str]] = []
     for row in rows.values():

@@ -126,11 +126,12 @@ class Session:
         """
         if not self._may_write:
             raise WriteRefused(f"{operation} on {ref} was about to be sent in a run that must not write", target=target)
-        sent = Sent(target, operation)
+        sent = Sent(target, operation, "waiting")
 
         def leaving() -> None:
             self.guard.check()
-            if sent not in self.sent:
+            if sent.outcome == "waiting":
+                sent.outcome = "unknown"
                 self.sent.append(sent)
 
         try:

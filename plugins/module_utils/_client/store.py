@@ -15,7 +15,6 @@ import hashlib
 import hmac
 import json
 import os
-import secrets
 import stat
 import time
 from collections.abc import Iterator
@@ -85,7 +84,7 @@ class Store:
             )
 
     def refuse(self) -> None:
-        salt = secrets.token_bytes(16)
+        salt = os.urandom(16)
         self._write(".refused", {"at": time.time(), "salt": salt.hex(), "digest": self._digest(salt)})
 
     def _digest(self, salt: bytes) -> str:

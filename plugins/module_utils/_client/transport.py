@@ -33,6 +33,27 @@ class NotSent(Exception):
         self.cause = cause
 
 
+class _Connection(http.client.HTTPSConnection):
+    """Sends a request in one piece: as two, head and body are two TLS records, two packets and two waits of a thread."""
+
+    _pieces: list[Any] | None = None
+
+    def send(self, data: Any) -> None:
+        if self._pieces is None:
+            super().send(data)
+        else:
+            self._pieces.append(data)
+
+    def request(self, *args: Any, **keywords: Any) -> None:
+        self._pieces = []
+        try:
+            super().request(*args, **keywords)
+            whole = b"".join(self._pieces)
+        finally:
+            self._pieces = None
+        self.send(whole)
+
+
 class Reply:
     """A response whose body is read as a stream, unpacked on the way."""
 
@@ -69,9 +90,9 @@ class Transport:
         self._guard = guard
         self._tls = endpoint.tls_context()
         self._lock = threading.Lock()
-        self._idle: list[http.client.HTTPSConnection] = []
+        self._idle: list[_Connection] = []
         # With the socket beside it: http.client forgets it when the server announces to close.
-        self._busy: dict[http.client.HTTPSConnection, socket.socket | None] = {}
+        self._busy: dict[_Connection, socket.socket | None] = {}
         self.certificate = ""
         guard.on_stop(self.abort)
 
@@ -107,7 +128,7 @@ class Transport:
         for connection in idle:
             connection.close()
 
-    def _exchange(self, connection: http.client.HTTPSConnection, prepare: Callable[[], bytes], headers: dict[str, str]) -> Reply:
+    def _exchange(self, connection: _Connection, prepare: Callable[[], bytes], headers: dict[str, str]) -> Reply:
         body = prepare()
         try:
             connection.sock.settimeout(max(0.1, self._guard.remaining(self.endpoint.read_timeout, beyond=GRACE / 2)))
@@ -116,7 +137,7 @@ class Transport:
         except (OSError, http.client.HTTPException) as problem:
             raise self._lost(problem) from problem
 
-    def _take(self) -> http.client.HTTPSConnection:
+    def _take(self) -> _Connection:
         while True:
             with self._lock:
                 if not self._idle:
@@ -130,7 +151,7 @@ class Transport:
             connection.close()
         return self._connect()
 
-    def _give_back(self, connection: http.client.HTTPSConnection, keep: bool) -> None:
+    def _give_back(self, connection: _Connection, keep: bool) -> None:
         with self._lock:
             self._busy.pop(connection, None)
             if keep and connection.sock is not None:
@@ -138,14 +159,14 @@ class Transport:
                 return
         connection.close()
 
-    def _connect(self) -> http.client.HTTPSConnection:
+    def _connect(self) -> _Connection:
         endpoint = self.endpoint
         timeout = max(0.1, self._guard.remaining(endpoint.connect_timeout))
         if endpoint.proxy_host:
-            connection = http.client.HTTPSConnection(endpoint.proxy_host, endpoint.proxy_port, timeout=timeout, context=self._tls)
+            connection = _Connection(endpoint.proxy_host, endpoint.proxy_port, timeout=timeout, context=self._tls)
             connection.set_tunnel(endpoint.hostname, endpoint.port)
         else:
-            connection = http.client.HTTPSConnection(endpoint.hostname, endpoint.port, timeout=timeout, context=self._tls)
+            connection = _Connection(endpoint.hostname, endpoint.port, timeout=timeout, context=self._tls)
         connection.auto_open = 0  # http.client must not reconnect by itself, past the check of the pin
         with self._lock:
             self._busy[connection] = None

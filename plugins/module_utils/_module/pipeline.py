@@ -148,7 +148,8 @@ class _Run:
     def _look(self, entries: list[Entry]) -> tuple[dict[int, Any], dict[str, Any]]:
         """Read all in bulk: the state by entry, and what was measured of the endpoint. An entry that cannot be read
         gets its failure."""
-        rows = collect(self.session, [entry.target.ref for entry in entries], self.feature.translation.PROPERTIES)
+        known = {entry.target.ref: entry.row for entry in entries if entry.row and entry.plan}
+        rows = collect(self.session, [entry.target.ref for entry in entries], self.feature.translation.PROPERTIES, known)
         readable = []
         for entry in entries:
             entry.row = rows.get(entry.target.ref)

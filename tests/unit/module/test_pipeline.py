@@ -134,7 +134,7 @@ class World:
         if problem:
             raise problem
 
-    def collect(self, _session: Any, refs: list[Ref], _paths: Any) -> dict[Ref, Row]:
+    def collect(self, _session: Any, refs: list[Ref], _paths: Any, _known: Any = None) -> dict[Ref, Row]:
         self.reads.append([ref.id for ref in refs])
         found = {
             ref: Row(ref, {PATH: self.numbers[ref.id], MANAGER: Ref("X", "x")}, self.missing.get(ref.id, {}))
