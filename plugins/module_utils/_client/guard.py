@@ -57,8 +57,9 @@ class Guard:
         self._next_look = 0.0
         self._signal = ""
         self._reason = ""
-        self._stopped_at = 0.0
+        self.stopped_at = 0.0
         self._stopped = threading.Event()
+        self._stopping = threading.Lock()
         self._on_stop: list[Callable[[], Any]] = []
 
     def on_stop(self, action: Callable[[], Any]) -> None:
@@ -67,15 +68,17 @@ class Guard:
 
     def stop(self, reason: str) -> None:
         """Let no further write leave and wake whoever waits. The first reason is the one reported."""
-        if not self._stopped.is_set():
-            self._reason = reason
-            self._stopped_at = time.monotonic()
-            self._stopped.set()
-            # A write that is on its way gets half of the grace to come back: its answer is worth more than a guess.
-            for seconds in (GRACE / 2, GRACE):
-                timer = threading.Timer(seconds, self._give_up)
-                timer.daemon = True
-                timer.start()
+        # One thread alone: a second pair of timers would cut off the reading back that the first made room for.
+        if not self._stopping.acquire(blocking=False):
+            return
+        self._reason = reason
+        self.stopped_at = time.monotonic()
+        self._stopped.set()
+        # A write that is on its way gets half of the grace to come back: its answer is worth more than a guess.
+        for seconds in (GRACE / 2, GRACE):
+            timer = threading.Timer(seconds, self._give_up)
+            timer.daemon = True
+            timer.start()
 
     def _give_up(self) -> None:
         for action in self._on_stop:
@@ -108,7 +111,7 @@ class Guard:
         reading back what was written and for logging out.
         """
         if self._stopped.is_set():
-            return max(0.0, min(at_most, self._stopped_at + GRACE - time.monotonic()))
+            return max(0.0, min(at_most, self.stopped_at + GRACE - time.monotonic()))
         if self._ends is None:
             return at_most
         return max(0.0, min(at_most, self._ends - time.monotonic() + beyond))

@@ -16,6 +16,7 @@ import select
 import socket
 import ssl
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -92,7 +93,7 @@ class Transport:
         self._lock = threading.Lock()
         self._idle: list[_Connection] = []
         # With the socket beside it: http.client forgets it when the server announces to close.
-        self._busy: dict[_Connection, socket.socket | None] = {}
+        self._busy: dict[_Connection, tuple[socket.socket | None, float]] = {}
         self.certificate = ""
         guard.on_stop(self.abort)
 
@@ -116,9 +117,13 @@ class Transport:
             self._give_back(connection, keep)
 
     def abort(self) -> None:
-        """Wake every thread that waits for the server."""
+        """Wake every thread that waits for the server. In the middle of the grace that is those who have waited since
+        before the stop: what began after it is reading back or logging out, and has until its end."""
+        over = time.monotonic() >= self._guard.stopped_at + GRACE - 1
         with self._lock:
-            sockets = [sock or connection.sock for connection, sock in self._busy.items()]
+            sockets = [
+                sock or connection.sock for connection, (sock, began) in self._busy.items() if over or began <= self._guard.stopped_at
+            ]
         for sock in sockets:
             _shut(sock)
 
@@ -146,7 +151,7 @@ class Transport:
                 # A server that closed an idle connection has left an end of file to read: unlike a failed write,
                 # that is known before anything is sent.
                 if connection.sock is not None and not select.select([connection.sock], [], [], 0)[0]:
-                    self._busy[connection] = connection.sock
+                    self._busy[connection] = connection.sock, time.monotonic()
                     return connection
             connection.close()
         return self._connect()
@@ -169,7 +174,7 @@ class Transport:
             connection = _Connection(endpoint.hostname, endpoint.port, timeout=timeout, context=self._tls)
         connection.auto_open = 0  # http.client must not reconnect by itself, past the check of the pin
         with self._lock:
-            self._busy[connection] = None
+            self._busy[connection] = None, time.monotonic()
         # The time-out of a socket starts anew with every byte: this one covers TCP, proxy and TLS together.
         watchdog = threading.Timer(timeout, lambda: _shut(connection.sock))
         watchdog.daemon = True
@@ -187,7 +192,7 @@ class Transport:
         finally:
             watchdog.cancel()
         with self._lock:
-            self._busy[connection] = connection.sock
+            self._busy[connection] = connection.sock, time.monotonic()
         return connection
 
     def _check_pin(self, sock: Any) -> None:

@@ -77,7 +77,7 @@ def test_after_a_stop_there_is_a_grace_that_ends() -> None:
     guard.stop("enough")
     assert 0 < guard.remaining(60) <= GRACE
     assert guard.remaining(0.5) == 0.5
-    guard._stopped_at -= GRACE
+    guard.stopped_at -= GRACE
     assert guard.remaining(60) == 0
 
 
