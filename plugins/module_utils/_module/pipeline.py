@@ -207,8 +207,6 @@ class _Run:
         guard = self.session.guard
         patience = self.feature.domain.patience(self.wanted)
         written = [entry for entry in entries if entry.tried]
-        for entry in entries:
-            entry.final = entry.plan
         pending = written
         if patience:
             pending = [e for e in entries if e in written or (e.failure is None and not self._settled(e))]
