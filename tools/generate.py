@@ -4,7 +4,7 @@
 
 ``python tools/generate.py`` writes, ``--check`` names what is stale and exits with 1.
 
-Whole files: meta/runtime.yml, docs/findings.md, and for every module that writes a role and a playbook of its name.
+Whole files: meta/runtime.yml, docs/findings.md, and for every module that writes a role, a playbook and an action plugin of its name.
 Parts of hand-written files: what stands between a line ``generated: NAME`` and a line ``end of generated`` (regions).
 """
 
@@ -111,13 +111,17 @@ def represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 Dumper.add_representer(str, represent_text)
 
 
-def as_yaml(value: Any, indent: int = 0) -> str:
-    text = yaml.dump(value, Dumper=Dumper, sort_keys=False, width=150 - indent, allow_unicode=True)
+# A line is broken at the first space beyond its width. Prose has words of forty letters, names of roles with an option.
+WIDTH, PROSE = 150, 118
+
+
+def as_yaml(value: Any, indent: int = 0, width: int = WIDTH) -> str:
+    text = yaml.dump(value, Dumper=Dumper, sort_keys=False, width=width - indent, allow_unicode=True)
     return "".join(" " * indent + line for line in text.splitlines(keepends=True))
 
 
-def yaml_file(value: Any, note: str = "") -> str:
-    return HASH_HEADER + "".join(f"# {line}\n" for line in note.splitlines()) + "---\n" + as_yaml(value)
+def yaml_file(value: Any, note: str = "", width: int = WIDTH) -> str:
+    return HASH_HEADER + "".join(f"# {line}\n" for line in note.splitlines()) + "---\n" + as_yaml(value, width=width)
 
 
 def paragraphs(description: Any) -> list[str]:
@@ -261,7 +265,8 @@ def role(found: Module) -> Iterator[tuple[str, str]]:
                         "options": argument_specs(name, found.options, found.options),
                     }
                 }
-            }
+            },
+            width=PROSE,
         ),
     )
     yield (
@@ -352,6 +357,20 @@ def report_playbook(found: Module) -> tuple[str, str]:
     return f"playbooks/{found.name}.yml", yaml_file([play], note)
 
 
+def action(found: Module) -> tuple[str, str]:
+    """Ansible looks for one by the module's name. What it does is the same for all."""
+    text = (
+        HASH_HEADER
+        + "# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)\n"
+        + f'"""How a task with {found.name} is run: as any other, and its waves are shown while it runs."""\n\n'
+        + "from __future__ import annotations\n\n"
+        + f"from ansible_collections.{COLLECTION}.plugins.plugin_utils.waves import ModuleInWaves\n\n\n"
+        + "class ActionModule(ModuleInWaves):\n"
+        + '    """Found by this name."""\n'
+    )
+    return f"plugins/action/{found.name}.py", text
+
+
 # ---- lists and tables -----------------------------------------------------------------------------------------------
 
 
@@ -399,7 +418,7 @@ def regions(found: list[Module], written: dict[str, str]) -> dict[str, str]:
         "roles": "\n" + roles_table(written) + "\n",
         "shared variables": "\n" + variables_table(COMPOSER, shared, shared) + "\n",
         "features": as_yaml([each.name for each in found if each.writes], 10),
-        "shared options": as_yaml(argument_specs(COMPOSER, shared, shared), 6),
+        "shared options": as_yaml(argument_specs(COMPOSER, shared, shared), 6, PROSE),
     }
 
 
@@ -425,7 +444,7 @@ def everything() -> dict[str, str]:
     for each in found:
         if each.writes:
             files.update(role(each))
-            files.update([playbook(each)])
+            files.update([playbook(each), action(each)])
         else:
             files.update([report_playbook(each)])
     content = regions(found, files)
@@ -439,7 +458,9 @@ def everything() -> dict[str, str]:
 
 def orphans(files: dict[str, str]) -> list[pathlib.Path]:
     """What was generated for a module that is no longer there."""
-    candidates = [path for folder in ("roles", "playbooks") for path in sorted((ROOT / folder).rglob("*")) if path.is_file()]
+    folders = ("roles", "playbooks", "plugins/action")
+    found = [path for folder in folders for path in sorted((ROOT / folder).rglob("*")) if path.is_file()]
+    candidates = [path for path in found if "__pycache__" not in path.parts]
     return [path for path in candidates if str(path.relative_to(ROOT)) not in files and MARK in path.read_text(encoding="utf-8")[:400]]
 
 

@@ -128,6 +128,7 @@ extends_documentation_fragment:
   - fleetcare.esxi.endpoint
   - fleetcare.esxi.hosts
   - fleetcare.esxi.run
+  - fleetcare.esxi.changes
   - fleetcare.esxi.attributes
   - fleetcare.esxi.attributes.writes
 seealso:

@@ -12,48 +12,43 @@ import pathlib
 import platform
 import sys
 import tempfile
+from collections.abc import Sequence
 from typing import Any
 
+from tests.bench.jobs import FEATURES, OURS, THEIRS, Job
 from tests.bench.measure import ROOT, Server, ansible_environment, cost_of, playbook_command, served
 
-OURS = "fleetcare.esxi.esxi_ntp_align"
 FLEET = ROOT / "tests" / "bench" / "fleet.yml"
-PEER = "community.vmware.vmware_host_ntp"
-COLUMNS = ("hosts", "delay_ms", "job", "who", "calls", "logins", "kb_up", "kb_down", "cpu_s", "memory_mb", "wall_s")
+SAME = ("hosts", "delay_ms", "feature", "job")
+COLUMNS = (*SAME, "who", "calls", "logins", "kb_up", "kb_down", "cpu_s", "memory_mb", "wall_s")
+WIDE = {"job": 14, "who": 16}
 
 
-def jobs(server: Server, folder: pathlib.Path) -> list[tuple[str, str, list[str]]]:
-    """Job, who does it, and the command. The fleet is reset before each."""
-    everything = {"ntp_servers": ["192.0.2.1", "192.0.2.2"]}
-    new = {"ntp_servers": ["192.0.2.77"]}
+def jobs(server: Server, features: Sequence[str], names: Sequence[str]) -> list[Job]:
+    """The fleet is reset before each."""
     reach = {"hostname": server.hostname, "port": server.port, "username": server.username, "password": server.password}
     peer = {**reach, "validate_certs": False, "cluster_name": "prod"}
     mine = {"esxi_hostname": ["*"], "session": "single"}
-    return [
-        ("check", "fleetcare.esxi", playbook_command(folder, OURS, {**mine, **everything}, "--check")),
-        ("check", "community.vmware", playbook_command(folder, PEER, {**peer, **everything}, "--check")),
-        ("change", "fleetcare.esxi", playbook_command(folder, OURS, {**mine, **new})),
-        ("change", "community.vmware", playbook_command(folder, PEER, {**peer, **new})),
-        (
-            "check + clocks",
-            "fleetcare.esxi",
-            playbook_command(folder, OURS, {**mine, **everything, "max_skew": 1, "fail_on": "none"}, "--check"),
-        ),
-    ]
+    return [job for feature in features for job in FEATURES[feature](mine, peer) if not names or job.name in names]
 
 
-def row(hosts: int, delay: int, job: str, who: str, command: list[str], server: Server, folder: pathlib.Path) -> dict[str, Any]:
+def row(hosts: int, delay: int, job: Job, server: Server, folder: pathlib.Path) -> dict[str, Any]:
     server.control("/reset", {})
+    command = playbook_command(folder, job.module, job.options, *(["--check"] if job.check else []))
     cost = cost_of(command, ansible_environment(folder, server), folder)
     summary = server.control("/summary")
-    if cost.code not in (0, 2) or "FAILED!" in cost.output:
+    wrong = [name for name, host in server.control("/state")["hosts"].items() if not job.holds(host)]
+    if cost.code != 0 or "FAILED!" in cost.output or wrong or summary["writes"] != job.writes * hosts:
         print(cost.output[-3000:], file=sys.stderr)
-        raise SystemExit(f"{who} {job} at {hosts} hosts failed; see above")
+        raise SystemExit(
+            f"{job.module} {job.name} at {hosts} hosts: {summary['writes']} writes, not as they should be: {wrong[:5]}; see above"
+        )
     return {
         "hosts": hosts,
         "delay_ms": delay,
-        "job": job,
-        "who": who,
+        "feature": job.feature,
+        "job": job.name,
+        "who": job.who,
         "calls": summary["calls"],
         "logins": summary["logins"],
         "kb_up": round(summary["bytes_in"] / 1000, 1),
@@ -64,46 +59,68 @@ def row(hosts: int, delay: int, job: str, who: str, command: list[str], server: 
     }
 
 
+def expected_wall(rows: Sequence[dict[str, Any]], hosts: int, delay: int, job: Job) -> float:
+    """By the largest smaller fleet of this run, in proportion to its hosts; 0 where there is none."""
+    smaller = [r for r in rows if (r["delay_ms"], r["feature"], r["job"], r["who"]) == (delay, job.feature, job.name, job.who)]
+    nearest = max(smaller, key=lambda r: r["hosts"], default=None)
+    return nearest["wall_s"] * hosts / nearest["hosts"] if nearest and nearest["hosts"] < hosts else 0.0
+
+
 def shown(rows: list[dict[str, Any]]) -> str:
     """A table for people; the ratio is community.vmware's wall time over ours for the same job in the same run."""
-    lines = [
-        " ".join(f"{name:>16}" if name == "who" else f"{name:>14}" if name == "job" else f"{name:>9}" for name in COLUMNS) + "   ratio"
-    ]
+    lines = [" ".join(f"{name:>{WIDE.get(name, 9)}}" for name in COLUMNS) + "   ratio"]
     for item in rows:
-        same = [r for r in rows if (r["hosts"], r["delay_ms"], r["job"]) == (item["hosts"], item["delay_ms"], item["job"])]
-        ours = next((r for r in same if r["who"] == "fleetcare.esxi"), None)
+        same = [r for r in rows if all(r[name] == item[name] for name in SAME)]
+        ours = next((r for r in same if r["who"] == OURS), None)
         ratio = f"{item['wall_s'] / ours['wall_s']:7.1f}x" if ours and item is not ours else ""
-        cells = (f"{item[n]!s:>16}" if n == "who" else f"{item[n]!s:>14}" if n == "job" else f"{item[n]!s:>9}" for n in COLUMNS)
-        lines.append(" ".join(cells) + ratio)
+        lines.append(" ".join(f"{item[name]!s:>{WIDE.get(name, 9)}}" for name in COLUMNS) + ratio)
     return "\n".join(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--feature", choices=[*FEATURES, "all"], default="all")
+    parser.add_argument("--job", nargs="*", default=[], metavar="NAME", help="only these, such as: check change")
     parser.add_argument("--hosts", type=int, nargs="+", default=[10, 100, 300])
+    parser.add_argument("--alone", type=int, nargs="*", default=[1000], metavar="HOSTS", help="fleets for ours alone")
     parser.add_argument("--delay", type=int, nargs="+", default=[0, 20], metavar="MS")
+    parser.add_argument(
+        "--patience", type=float, default=100, metavar="S", help="leave out what would take longer, by the smaller fleets; 0: nothing"
+    )
     parser.add_argument("--output", type=pathlib.Path, default=ROOT / "dist" / "bench.json")
     chosen = parser.parse_args()
-    rows = []
+    features = list(FEATURES) if chosen.feature == "all" else [chosen.feature]
+    rows: list[dict[str, Any]] = []
+    left_out: list[str] = []
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         floor = [cost_of(playbook_command(folder, "ansible.builtin.ping", {}), ansible_environment(folder), folder) for _turn in range(3)]
         ping = sorted(floor, key=lambda cost: cost.cpu)[1]
-        for hosts in chosen.hosts:
+        for hosts in sorted({*chosen.hosts, *chosen.alone}):
             for delay in chosen.delay:
                 with served(str(FLEET), hosts=hosts, delay_ms=delay) as server:
-                    for job, who, command in jobs(server, folder):
-                        rows.append(row(hosts, delay, job, who, command, server, folder))
+                    for job in jobs(server, features, chosen.job):
+                        if job.who == THEIRS and hosts not in chosen.hosts:
+                            continue
+                        expected = expected_wall(rows, hosts, delay, job)
+                        if chosen.patience and expected > chosen.patience:
+                            left_out.append(f"{job.module} {job.name}, {hosts} hosts, {delay} ms: about {expected:.0f} s")
+                            continue
+                        rows.append(row(hosts, delay, job, server, folder))
                         print(json.dumps(rows[-1]), flush=True)
     report = {
         "date": datetime.date.today().isoformat(),
         "machine": f"{os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}",
         "ping_floor": {"cpu_s": round(ping.cpu, 2), "wall_s": round(ping.wall, 2), "memory_mb": round(ping.memory)},
         "rows": rows,
+        "left_out": left_out,
     }
     chosen.output.parent.mkdir(exist_ok=True)
     chosen.output.write_text(json.dumps(report, indent=1) + "\n")
-    print(f"\nfloor, a bare ping task: {report['ping_floor']}\n\n{shown(rows)}\n\nAs JSON: {chosen.output}")
+    print(f"\nfloor, a bare ping task: {report['ping_floor']}\n\n{shown(rows)}\n")
+    if left_out:
+        print("Left out (--patience 0 runs them):\n  " + "\n  ".join(left_out) + "\n")
+    print(f"As JSON: {chosen.output}")
 
 
 if __name__ == "__main__":

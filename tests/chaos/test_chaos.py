@@ -65,9 +65,9 @@ def a_wish(dice: random.Random) -> dict[str, Any]:
     return wish
 
 
-def a_fault(dice: random.Random) -> dict[str, Any]:
-    method = dice.choice(WRITES + READS)
-    host = dice.choice([None, "esx-0*", "esx-1*"]) if method in WRITES or method == "QueryDateTime" else None
+def a_fault(dice: random.Random, writes: tuple[str, ...] = WRITES, reads: tuple[str, ...] = READS) -> dict[str, Any]:
+    method = dice.choice(writes + reads)
+    host = dice.choice([None, "esx-0*", "esx-1*"]) if method in writes or method == "QueryDateTime" else None
     common = {"method": method, "host": host, "count": dice.randint(1, 3), "after": dice.randint(0, 2)}
     kind = dice.random()
     if kind < 0.35:
@@ -80,10 +80,10 @@ def a_fault(dice: random.Random) -> dict[str, Any]:
         return {**common, "expire_session": True}
     if kind < 0.9:
         return {**common, "hang": True, "count": 1}
-    if kind < 0.95 and method in WRITES:
+    if kind < 0.95 and method in writes:
         return {**common, "drop": "after", "then_state": "not_responding", "count": 1}
     # A stop that is not kept shows nowhere below 7.0.3: the service runs afterwards, as it shall.
-    if kind < 0.98 and method in WRITES and method != "StopService":
+    if kind < 0.98 and method in writes and method != "StopService":
         return {**common, "ignore": True}
     return {**common, "delay": 0.05}
 

@@ -58,6 +58,35 @@ INPUT: dict[str, tuple[dict[str, Any], str, str]] = {
     "selection with a hole": ({"esxi_hostname": ["esx-01.example.com", ""]}, "empty name", "variable"),
 }
 
+FIREWALL: dict[str, tuple[dict[str, Any], str, str]] = {
+    "no such address": ({"rules": [{"name": "syslog", "allowed_hosts": {"ip_address": ["999.1.1.1"]}}]}, "'999.1.1.1'", "192.0.2.10"),
+    "a host name": ({"rules": [{"name": "syslog", "allowed_hosts": {"ip_address": ["log.example.com"]}}]}, "no IP address", "Host names"),
+    "no mask": ({"rules": [{"name": "syslog", "allowed_hosts": {"ip_network": ["192.0.2.0"]}}]}, "without a mask", "192.0.2.0/24"),
+    "odd mask": ({"rules": [{"name": "syslog", "allowed_hosts": {"ip_network": ["192.0.2.0/33"]}}]}, "mask '33'", "prefix length"),
+    "everybody as a network": ({"rules": [{"name": "x", "allowed_hosts": {"ip_network": ["0.0.0.0/0"]}}]}, "every address", "all_ip"),
+    "two in one": ({"rules": [{"name": "x", "allowed_hosts": {"ip_address": ["192.0.2.1, 192.0.2.2"]}}]}, "more than one", "one entry"),
+    "all and a list": (
+        {"rules": [{"name": "x", "allowed_hosts": {"all_ip": True, "ip_address": ["192.0.2.1"]}}]},
+        "all_ip: true and a list",
+        "one of the two",
+    ),
+    "rule without a name": ({"rules": [{"enabled": True}]}, "name", "missing required arguments"),
+    "rule named twice": ({"rules": [{"name": "syslog"}, {"name": "Syslog"}]}, "twice", "one entry"),
+    "port zero": ({"ports": [{"port": 0, "protocol": "tcp", "direction": "inbound"}]}, "port '0'", "514"),
+    "two ports": ({"ports": [{"port": "80,443", "protocol": "tcp", "direction": "inbound"}]}, "port '80,443'", "8301-8302"),
+    "no direction": ({"ports": [{"port": 514, "protocol": "udp"}]}, "direction", "missing required arguments"),
+    "unknown service": ({"services": [{"name": "vmotions"}]}, "no service of the catalogue", "vmotion"),
+    "exclusive of nothing": ({"exclusive": True}, "close everything", "List in rules"),
+    "nothing to merge": ({"rules": [{"name": "syslog", "allowed_hosts_mode": "merge"}]}, "no allowed_hosts", "Name the hosts"),
+    "odd wave": ({"rules": [{"name": "syslog"}], "waves": [1, "most"]}, "waves entry 2, 'most'", r"\[1, 10%, 100%\]"),
+    "no wave": ({"rules": [{"name": "syslog"}], "waves": [0]}, "waves entry 1, '0'", "10%"),
+    "negative failures": ({"rules": [{"name": "syslog"}], "max_failures": -1}, "max_failures -1", "first host"),
+    "long patience": ({"rules": [{"name": "syslog"}], "verify_reachable": 1e9}, "verify_reachable", "3600"),
+    "progress nowhere": ({"rules": [{"name": "syslog"}], "progress_file": "/nonexistent/x"}, "cannot be written", "another"),
+    "record missing": ({"restore": "/nonexistent/record.json"}, "cannot be read", "backup: true"),
+    "record and wishes": ({"restore": "/dev/null", "rules": [{"name": "syslog"}]}, "no JSON", "backup: true"),
+}
+
 # id: options on top of ALL, words of the cause, words of the cure; asked of a real simulator.
 SERVED: dict[str, tuple[dict[str, Any], str, str]] = {
     "wrong password": ({"password": "wrong-password"}, "user name or password is wrong", "one attempt"),
@@ -85,10 +114,11 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-def told(folder: pathlib.Path, server: Server | None, options: dict[str, Any], *flags: str) -> str:
+def told(folder: pathlib.Path, server: Server | None, options: dict[str, Any], *flags: str, module: str = MODULE) -> str:
     """Run the module as people do; the sentence that it fails with."""
+    wish = ALL if module == MODULE else {name: value for name, value in ALL.items() if name != "ntp_servers"}
     done = subprocess.run(
-        module_command(MODULE, {**ALL, **options}, *flags),
+        module_command(module, {**wish, **options}, *flags),
         env=ansible_environment(folder, server),
         cwd=folder,
         capture_output=True,
@@ -115,6 +145,15 @@ def test_bad_input_ends_before_any_connection(
 ) -> None:
     fleet.control("/clear_journal", {})
     check_sentence(told(tmp_path, fleet, options), cause, cure)
+    assert fleet.control("/summary")["calls"] == 0
+
+
+@pytest.mark.parametrize(("options", "cause", "cure"), FIREWALL.values(), ids=FIREWALL)
+def test_bad_input_about_firewalls_ends_before_any_connection(
+    fleet: Server, tmp_path: pathlib.Path, options: dict[str, Any], cause: str, cure: str
+) -> None:
+    fleet.control("/clear_journal", {})
+    check_sentence(told(tmp_path, fleet, options, module="fleetcare.esxi.esxi_firewall_ports"), cause, cure)
     assert fleet.control("/summary")["calls"] == 0
 
 

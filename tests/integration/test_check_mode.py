@@ -19,6 +19,24 @@ SCENARIOS = sorted(path.stem for path in (ROOT / "tests/simulator/scenarios").gl
 ALL_MODULES = sorted(path.stem for path in (ROOT / "plugins/modules").glob("*.py"))
 # What each module is asked for; a module without an entry fails the first test below.
 WISHES: dict[str, list[dict[str, Any]]] = {
+    "esxi_firewall_info": [{}, {"catalogue": True, "opens": [{"port": "902", "protocol": "tcp"}, {"port": "80-9100", "protocol": "tcp"}]}],
+    "esxi_firewall_ports": [
+        {"rules": [{"name": "syslog", "enabled": True, "allowed_hosts": {"ip_address": ["192.0.2.10"]}}]},
+        {"rules": [{"name": "sshServer", "allowed_hosts": {"ip_network": ["127.0.0.0/8", "198.51.100.0/24"]}}], "exclusive": True},
+        {
+            "ports": [
+                {"port": "514", "protocol": "udp", "direction": "outbound", "allowed_hosts": {"ip_network": ["192.0.2.5/24"]}},
+                {"port": "80", "protocol": "tcp", "direction": "inbound", "state": "closed"},
+                {"port": "902", "protocol": "tcp", "direction": "inbound"},
+                {"port": "8889", "protocol": "tcp", "direction": "inbound"},
+            ],
+            "services": [{"name": "vmotion"}, {"name": "snmp", "state": "closed"}, {"name": "wake_on_lan", "state": "closed"}],
+        },
+        {"default_policy": {"incoming_blocked": True, "outgoing_blocked": True}, "rules": [{"name": "gdbserver", "enabled": False}]},
+        {"default_policy": {"outgoing_blocked": False}, "rules": [{"name": "dns", "enabled": False}], "allow_lockout": True},
+        {"services": [{"name": "web", "state": "closed"}], "waves": ["1", "20%", "100%"], "max_failures": 1},
+        {"rules": [{"name": "vSphereClient", "allowed_hosts": {"ip_address": ["203.0.113.99"]}}]},
+    ],
     "esxi_ntp_align": [
         {"ntp_servers": ["192.0.2.1", "192.0.2.2"], "service_state": "started", "service_policy": "on"},
         {"ntp_servers": ["192.0.2.9"], "ntp_servers_state": "present"},

@@ -34,7 +34,7 @@ VCENTER_ONLY: set[Any] = {vim.ClusterComputeResource, vim.ExtensionManager, vim.
 BARE = ("VpxSettings", "HostAgentSettings")  # the server's own OptionManager is one of these; a host's is there
 
 
-@pytest.fixture(params=["drifting", "standalone", "standalone67"])
+@pytest.fixture(params=["drifting", "firewall", "standalone", "standalone67"])
 def server(request: pytest.FixtureRequest, serve: Servers) -> Server:
     return serve.fresh(request.param)
 

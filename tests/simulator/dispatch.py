@@ -48,7 +48,7 @@ class Dispatcher:
         world = self.world
         started = time.monotonic()
         api = negotiate(action, world.api)
-        call = Call(world, world.sessions.find(cookie), api, "?", agent, peer)
+        call = Call(world, world.sessions.find(cookie), api, "?", agent, world.client_address or peer)
         entry = self._entry(call, received, new_connection)
         answer = Answer(entry=entry)
         rule: ScriptedFault | None = None
@@ -182,6 +182,7 @@ class Dispatcher:
         if found.waits:
             return self._render(call, getattr(target, request.method)(call, **arguments), signature)
         with world.lock:
+            world.ways.tick()
             if found.needs_host and target.host is not None:
                 refusal = world.unreachable(target.host)
                 if refusal is not None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from .clock import Clock, Source
 from .profile import Profile
-from .state import RulesetState, ServiceState, StateMap, TimeState
+from .state import NfsMount, RulesetState, ServiceState, StateMap, TimeState
 
 if TYPE_CHECKING:
     from .world import World
@@ -33,6 +33,7 @@ class Host:
 
     def __init__(self, world: World, name: str, number: int, profile: Profile) -> None:
         self.world = world
+        self.system: Any = None  # the HostSystem of this state, once it is in the inventory
         self.name = name
         self.number = number
         self.profile = profile
@@ -52,6 +53,12 @@ class Host:
         self.ntpd_started: float = 0.0
         self.ptpd_started: float = 0.0
         self.advanced: StateMap = StateMap(profile.advanced)
+        self.dns: tuple[str, ...] = ()
+        self.dhcp = False
+        self.nfs: tuple[NfsMount, ...] = ()
+        self.iscsi: tuple[tuple[str, int], ...] = ()
+        self.vsan = False
+        self.managed_by: str | None = None
         self.views: dict[str, tuple[Any, Any]] = {}
 
     # ---- identity -------------------------------------------------------------------------------------------------------------
@@ -63,6 +70,12 @@ class Host:
     def address(self) -> str:
         """A management address from the benchmark range 198.18.0.0/15 (RFC 2544): RFC 5737's ranges are too small for 5,000 hosts."""
         return str(ipaddress.ip_address("198.18.0.0") + 10 + self.number)
+
+    @property
+    def thumbprint(self) -> str:
+        """Of the host's own certificate, which nobody sees; 20 bytes, as the captured host's is in summary.config.sslThumbprint."""
+        digest = hashlib.sha1(f"certificate:{self.uuid}".encode()).hexdigest().upper()
+        return ":".join(digest[i : i + 2] for i in range(0, 40, 2))
 
     @property
     def mac(self) -> str:
@@ -96,6 +109,7 @@ class Host:
     def reconsider(self) -> None:
         self._fall_back()
         self.clock.follow(self.world.virtual_now(), self.current_source())
+        self.world.ways.look(self)
 
     def clock_offset(self) -> float:
         self.settle()
@@ -166,12 +180,22 @@ class Host:
     def lets_out_to(self, protocol: str, port: int, address: str) -> bool:
         """Whether the firewall lets a packet out: some enabled ruleset has the port and admits the address.
 
-        The wide-open rulesets count too, as on a real host. This is the seam for issue 3, which enforces the firewall on control connections.
+        The wide-open rulesets count too, as on a real host.
         """
-        if not self.outgoing_blocked:
-            return True
-        states = (self.rulesets[key] for key in self.profile.covering("outbound", protocol, port))
-        return any(state.enabled and admits(state, address) for state in states)
+        return not self.outgoing_blocked or self._admitted("outbound", protocol, port, address)
+
+    def lets_in_from(self, protocol: str, port: int, address: str) -> bool:
+        """Whether the firewall lets a packet of this peer in to a port of the host."""
+        return not self.incoming_blocked or self._admitted("inbound", protocol, port, address)
+
+    def _admitted(self, direction: str, protocol: str, port: int, address: str) -> bool:
+        # Kept with the map, which thousands of hosts share: each question is worked out once.
+        question = (direction, protocol, port, address)
+        found = self.rulesets.asked.get(question)
+        if found is None:
+            states = (self.rulesets[key] for key in self.profile.covering(direction, protocol, port))
+            found = self.rulesets.asked[question] = any(state.enabled and admits(state, address) for state in states)
+        return found
 
     # ---- services and rulesets ------------------------------------------------------------------------------------------------
     def _set_service(self, key: str, *, running: bool | None = None, policy: str | None = None) -> None:

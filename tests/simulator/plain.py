@@ -8,12 +8,12 @@ import datetime
 from typing import Any
 
 from pyVmomi import VmomiSupport
-from pyVmomi.VmomiSupport import F_OPTIONAL, DataObject, GetVmodlType, ManagedObject
+from pyVmomi.VmomiSupport import F_OPTIONAL, F_SECRET, DataObject, GetVmodlType, ManagedObject
 
 # Never shown in the journal, at any depth. Licence keys count as secrets (facts.md 1.3).
 SECRET = {
     "password", "oldPassword", "newPassword", "privateKey", "licenseKey", "keyData", "base64Token", "passphrase", "cookie", "ticket",
-    "token", "keyServerPassword", "sessionId", "sessionID",
+    "token", "keyServerPassword", "sessionId", "sessionID", "vimAccountPassword", "chapSecret", "mutualChapSecret",
 }  # fmt: skip
 HIDDEN = "********"
 
@@ -66,7 +66,7 @@ def plain(value: Any, secret: bool = False) -> Any:
         for info in value._GetPropertyList():
             item = value.__dict__.get(info.name)
             if item is not None and not (isinstance(item, list) and not item):
-                out[info.name] = plain(item, info.name in SECRET)
+                out[info.name] = plain(item, info.name in SECRET or bool(info.flags & F_SECRET))
         return out
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,34 @@ def choice(*names: str) -> Check:
         if value not in names:
             raise ScenarioError(f"{where} is {value!r}: {near(str(value), names)}")
         return value
+
+    return check
+
+
+def one_of(*values: int) -> Check:
+    def check(value: Any, where: str) -> Any:
+        if isinstance(value, bool) or value not in values:
+            raise ScenarioError(f"{where} is {value!r}, it must be {' or '.join(str(one) for one in values)}")
+        return value
+
+    return check
+
+
+def address(value: Any, where: str) -> str:
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        raise ScenarioError(f"{where} is {value!r}, it must be an IP address") from None
+    return text(value, where)
+
+
+def needs(inner: Check, *required: str) -> Check:
+    def check(value: Any, where: str) -> Any:
+        made = inner(value, where)
+        for key in required:
+            if key not in made:
+                raise ScenarioError(f"{where}: the key '{key}' is missing")
+        return made
 
     return check
 
@@ -107,12 +136,18 @@ HOST_OPTIONS = {
     "service_opens_ruleset": flag,
     "panic_threshold": number,
     "config_when_disconnected": choice("cached", "unset"),
+    "firewall_established": choice("survive", "cut"),
+    "firewall_info": choice("normal", "unset"),
+    "keeps_list_when_all_ip": flag,
+    "empty_list_fault": optional(_FAULT_CLASS),
 }
 
 VCENTER_OPTIONS = {
     "gzip": flag,
     "keyed_paths": choice("true", "false", "missing"),
     "config_when_disconnected": choice("cached", "unset"),
+    "firewall_established": choice("survive", "cut"),
+    "heartbeat_timeout": number,
     "max_objects": whole,
     "max_sessions": whole,
     "session_idle_timeout": number,
@@ -149,6 +184,12 @@ HOST = keys(
     ),
     default_policy=keys(incoming_blocked=flag, outgoing_blocked=flag),
     unreachable_servers=many(text),
+    managed_by=address,
+    dns=many(address),
+    dhcp=flag,
+    nfs=many(needs(keys(server=text, address=address, version=one_of(3, 41)), "server")),
+    iscsi=many(needs(keys(address=text, port=whole), "address")),
+    vsan=flag,
     vms=whole,
     options=keys(**HOST_OPTIONS),
 )
@@ -166,7 +207,8 @@ SCENARIO = keys(
     description=text,
     kind=choice("vcenter", "esxi"),
     seed=whole,
-    vcenter=keys(profile=profile_name, name=text, clock=keys(offset=number), options=keys(**VCENTER_OPTIONS)),
+    client_address=address,
+    vcenter=keys(profile=profile_name, name=text, address=address, clock=keys(offset=number), options=keys(**VCENTER_OPTIONS)),
     users=named(
         keys(password=text, privileges=many(text), deny=many(keys(privilege=text, entity=text))),
     ),

@@ -13,6 +13,7 @@ import gzip
 import selectors
 import socket
 import ssl
+import struct
 import threading
 import time
 from collections.abc import Callable
@@ -98,6 +99,9 @@ class Listener:
         connection: socket.socket = plain
         try:
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if not self.dispatcher().world.lets_client_in(peer):
+                _reset(plain)
+                return
             self.dispatcher().journal.connected()
             if self.silent_tls:
                 self._wait_for_end(plain)
@@ -134,6 +138,11 @@ class Listener:
                     return
 
 
+def _reset(connection: socket.socket) -> None:
+    """Make the close that follows a TCP reset. A real ESXi drops the packets, which costs a client its whole timeout and tells it no more."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
 class _Connection:
     def __init__(self, listener: Listener, connection: socket.socket, peer: str) -> None:
         self.listener = listener
@@ -168,6 +177,8 @@ class _Connection:
         body, received = self._body(headers)
         if self.listener.delay:
             self.listener.stopping.wait(self.listener.delay)
+        if self._cut():
+            return False
         answer = self._answer(method, target.partition("?")[0], headers, body, received)
         self.fresh = False
         if answer.hang:
@@ -175,10 +186,16 @@ class _Connection:
             return False
         if answer.drop:
             return False
+        cut = self._cut()
+        if cut and not (answer.entry is not None and answer.entry.write):
+            return False  # shut while this call was under way; the call that shut it still gets its answer
         wanted = headers.get("connection", "").lower()
         close = "close" in wanted or (version == "HTTP/1.0" and "keep-alive" not in wanted)
         self._send(answer, headers, close)
-        return not close
+        return not close and not cut
+
+    def _cut(self) -> bool:
+        return self.listener.dispatcher().world.cuts(self.peer)
 
     def _headers(self) -> dict[str, str]:
         headers: dict[str, str] = {}

@@ -22,7 +22,7 @@ from .journal import Journal, JournalEntry
 from .profile import near
 from .server import Listener
 from .snapshot import snapshot
-from .world import World
+from .world import World, parsed_networks
 
 _USERS = ("username", "password")
 
@@ -157,6 +157,7 @@ class Simulator:
 
     def state(self) -> dict[str, Any]:
         with self.world.lock:
+            self.world.ways.tick()
             return snapshot(self.world)
 
     # ---- acting ---------------------------------------------------------------------------------------------------------------
@@ -190,6 +191,7 @@ class Simulator:
             raise ScenarioError(f"act: no action '{do}': {near(do, ACTIONS)}")
         world = self.world
         with world.lock:
+            world.ways.tick()
             chosen = [item for item in world.hosts if fnmatch.fnmatchcase(item.state.name, host)]
             if not chosen:
                 raise ScenarioError(f"act: no host '{host}': {near(host, [item.state.name for item in world.hosts][:2000])}")
@@ -237,15 +239,31 @@ def _set_policy(world: World, item: Any, key: str, policy: str) -> None:
     item.state.set_policy(_known(key, item.state.services), policy)
 
 
-def _ruleset(world: World, item: Any, key: str, enabled: bool | None = None, all_ip: bool | None = None, ip_address: Any = None) -> None:
+def _ruleset(
+    world: World,
+    item: Any,
+    key: str,
+    enabled: bool | None = None,
+    all_ip: bool | None = None,
+    ip_address: Any = None,
+    ip_network: Any = None,
+) -> None:
     old = item.state.rulesets[_known(key, item.state.rulesets)]
     new = replace(
         old,
         enabled=old.enabled if enabled is None else enabled,
         all_ip=old.all_ip if all_ip is None else all_ip,
         ip_address=old.ip_address if ip_address is None else tuple(ip_address),
+        ip_network=old.ip_network if ip_network is None else parsed_networks(ip_network, "act set_ruleset: ip_network"),
     )
     item.state.set_ruleset(key, new)
+
+
+def _default_policy(world: World, item: Any, incoming_blocked: bool | None = None, outgoing_blocked: bool | None = None) -> None:
+    if incoming_blocked is not None:
+        item.state.incoming_blocked = bool(incoming_blocked)
+    if outgoing_blocked is not None:
+        item.state.outgoing_blocked = bool(outgoing_blocked)
 
 
 def _time_server(world: World, item: Any, server: str, reachable: bool | None = None, offset: float | None = None) -> None:
@@ -286,6 +304,7 @@ ACTIONS: dict[str, Callable[..., None]] = {
     "restart_service": _service("restart_service"),
     "set_policy": _set_policy,
     "set_ruleset": _ruleset,
+    "default_policy": _default_policy,
     "time_server": _time_server,
     "unreachable_servers": _unreachable,
     "grandmaster": _grandmaster,

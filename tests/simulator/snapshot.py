@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .ways import HEARTBEAT, HTTPS
+
 if TYPE_CHECKING:
     from .world import World
 
@@ -17,6 +19,8 @@ def snapshot(world: World) -> dict[str, Any]:
         "kind": world.kind,
         "name": world.name,
         "api": world.api.name,
+        "address": world.address if world.kind == "vcenter" else None,
+        "client_address": world.client_address,
         "clock_offset": round(world.server_offset, 3),
         "time_servers": {name: dict(row) for name, row in sorted(world.time_servers.items())},
         "hosts": {_unique(item, world): _host(item) for item in world.hosts},
@@ -73,6 +77,14 @@ def _host(item: Any) -> dict[str, Any]:
             for key, state in sorted(host.rulesets.items())
         },
         "default_policy": {"incoming_blocked": host.incoming_blocked, "outgoing_blocked": host.outgoing_blocked},
+        "lets_vcenter_in": host.lets_in_from("tcp", HTTPS, host.managed_by) if host.managed_by else None,
+        "lets_heartbeats_out": host.lets_out_to("udp", HEARTBEAT, host.managed_by) if host.managed_by else None,
+        "managed_by": host.managed_by,
+        "dns": list(host.dns),
+        "dhcp": host.dhcp,
+        "nfs": [{"server": mount.server, "address": mount.address, "version": mount.version} for mount in host.nfs],
+        "iscsi": [{"address": address, "port": port} for address, port in host.iscsi],
+        "vsan": host.vsan,
         "advanced": dict(sorted(host.advanced.items())),
         "vms": len(item.machines),
     }

@@ -13,13 +13,15 @@ from typing import Any, NoReturn
 
 
 class StateMap(dict[str, Any]):
-    """A dictionary that never changes; `changed` gives a new one. `view` keeps what was derived from it (see objects/)."""
+    """A dictionary that never changes; `changed` gives a new one. `view` keeps what was derived from it (see objects/), `asked` what was
+    asked of it (see host.py)."""
 
-    __slots__ = ("view",)
+    __slots__ = ("asked", "view")
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.view: Any = None
+        self.asked: dict[Any, bool] = {}
 
     def __setitem__(self, key: str, value: Any) -> NoReturn:
         raise TypeError("a StateMap is shared between hosts: use changed()")
@@ -43,6 +45,27 @@ class RulesetState:
     all_ip: bool = True
     ip_address: tuple[str, ...] = ()
     ip_network: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class NfsMount:
+    """An NFS volume: its server as the host was told, that server's address, the protocol's version (3 or 41)."""
+
+    server: str
+    address: str
+    version: int
+
+    @property
+    def kind(self) -> str:
+        return "NFS" if self.version == 3 else "NFS41"
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind.lower()}-{self.server}"
+
+    @property
+    def path(self) -> str:
+        return f"/export/{self.name}"
 
 
 @dataclass(frozen=True)

@@ -27,10 +27,15 @@ from .profile import Profile, near
 from .registry import Call, Managed
 from .scenario import Scenario, scaled
 from .session import Session, Sessions, User
-from .state import RulesetState, ServiceState, TimeState
+from .state import NfsMount, RulesetState, ServiceState, TimeState
 from .versions import at_least
+from .ways import HTTPS, Ways
 
 DEFAULT_PROFILE = "8.0.3"
+DEFAULT_ADDRESS = "192.0.2.2"
+DEFAULT_DNS = ("192.0.2.53",)
+# What vcenter.options may say for all hosts.
+COMMON_OPTIONS = ("keyed_paths", "config_when_disconnected", "firewall_established")
 _SUFFIX = re.compile(r"(.+)-(\d+)\Z")
 
 
@@ -55,16 +60,20 @@ class World:
         vcenter = data.get("vcenter", {})
         self.profile: Profile = profiles.load(vcenter.get("profile", DEFAULT_PROFILE))
         self.name = vcenter.get("name", "vcenter.example.com")
+        self.address: str = vcenter.get("address", DEFAULT_ADDRESS)  # vCenter's, as hosts see it
+        self.client_address: str | None = data.get("client_address")
         self.server_offset = float(vcenter.get("clock", {}).get("offset", 0.0))
-        self.options: dict[str, Any] = {"task_delay": 0.02, **vcenter.get("options", {})}
+        self.options: dict[str, Any] = {"task_delay": 0.02, "heartbeat_timeout": 60, **vcenter.get("options", {})}
         self.users = self._users(data.get("users"))
         self.sessions = Sessions(self.options.get("session_idle_timeout"), self.options.get("max_sessions"))
         self.objects: dict[str, Managed] = {}
         self.hosts: list[Any] = []  # HostSystem objects in scenario order
         self.events: list[Any] = []
         self.tasks: list[Any] = []
+        self._named: dict[str, Any] | None = None
         self._numbers = iter(range(1, 1_000_000_000))
         self.root: Any = None
+        self.ways = Ways(self)
         self._build(scaled(data.get("hosts", []), hosts))
         if self.kind == "esxi" and self.hosts:
             only = self.hosts[0].state
@@ -106,6 +115,7 @@ class World:
             self._advanced += seconds
             for host in self.hosts:
                 host.state.settle()
+            self.ways.tick()
             self.touch()
 
     def server_time(self) -> datetime.datetime:
@@ -139,10 +149,7 @@ class World:
         return f"{prefix}{next(self._numbers)}"
 
     def unreachable(self, host: Any) -> SoapFault | None:
-        """Why a call that needs the host itself cannot be passed on to it.
-
-        The seam for issue 3: a host whose firewall shuts the agent out will be unreachable here, too.
-        """
+        """Why a call that needs the host itself cannot be passed on to it. A host that its firewall has cut off is not responding, too."""
         state = host.state.connection
         if state == "disconnected":
             return SoapFault(
@@ -152,6 +159,20 @@ class World:
             return SoapFault("HostNotReachable", f"Unable to communicate with the remote host {host.state.name}: it is not responding.")
         return None
 
+    def lets_client_in(self, peer: str) -> bool:
+        """Whether a stand-alone host's firewall admits a client to the HTTPS port. vCenter's own is no host's business."""
+        return self.kind != "esxi" or self.hosts[0].state.lets_in_from("tcp", HTTPS, self.client_address or peer)
+
+    def cuts(self, peer: str) -> bool:
+        """Whether a client's connection that stands is at its end."""
+        return not self.lets_client_in(peer) and self.hosts[0].option("firewall_established") == "cut"
+
+    def named(self, name: str) -> Any:
+        """The host that a name or an address leads to, None for nobody."""
+        if self._named is None:
+            self._named = {key: item for item in reversed(self.hosts) for key in (item.state.address, item.state.name.lower())}
+        return self._named.get(name.lower())
+
     # ---- events ---------------------------------------------------------------------------------------------------------------
     def log_event(self, kind: Any, text: str, *, user: str = "", entity: Any = None, **fields: Any) -> None:
         with self.lock:
@@ -159,8 +180,7 @@ class World:
             self.touch()
 
     def log_host_event(self, host: Host, type_id: str, text: str, severity: str = "info") -> None:
-        entity = next((item for item in self.hosts if item.state is host), None)
-        self.log_event(vim.event.EventEx, text, entity=entity, eventTypeId=type_id, severity=severity, message=text)
+        self.log_event(vim.event.EventEx, text, entity=host.system, eventTypeId=type_id, severity=severity, message=text)
 
     def start_task(self, call: Call, description: str, target: Managed, work: Callable[[], Any]) -> Any:
         return start_task(self, call, description, target, work)
@@ -184,6 +204,8 @@ class World:
         if self.kind == "esxi" and len(self.hosts) != 1:
             raise ScenarioError(f"scenario '{self.scenario.name}': kind esxi needs exactly one host, this makes {len(self.hosts)}")
         service.add_all(self)
+        for item in self.hosts:
+            self.ways.look(item.state)
 
     def _prepare(self, row: dict[str, Any], where: str) -> dict[str, Any]:
         """What all hosts of one entry share, worked out once."""
@@ -198,12 +220,23 @@ class World:
             for ruleset in release.rulesets.values():
                 if ruleset.toggle is False and ruleset.owner is not None and ruleset.owner in row.get("services", {}):
                     rulesets = rulesets.changed(ruleset.key, RulesetState(services[ruleset.owner].running))
+        mounts = tuple(dict.fromkeys(_mount(mount, f"{where}.nfs[{index}]") for index, mount in enumerate(row.get("nfs", ()))))
+        v3 = tuple(dict.fromkeys(mount.address for mount in mounts if mount.version == 3))
+        if v3:
+            # Mounting NFS 3 opens nfsClient for its servers only; NFS 4.1 opens nfs41Client for all (facts.md 3.1, security guide).
+            rulesets = rulesets.changed("nfsClient", RulesetState(True, False, v3))
+        if any(mount.version == 41 for mount in mounts):
+            rulesets = rulesets.changed("nfs41Client", RulesetState(True))
+        if "managed_by" in row and self.kind != "esxi":
+            raise ScenarioError(
+                f"{where}.managed_by: a vCenter's hosts are managed by that vCenter (vcenter.address); this is for kind esxi"
+            )
         for key, change in row.get("rulesets", {}).items():
             if key not in rulesets:
                 raise ScenarioError(f"{where}.rulesets: profile {release.name} has no ruleset '{key}': {near(key, rulesets)}")
             rulesets = rulesets.changed(key, _ruleset(rulesets[key], change, f"{where}.rulesets.{key}"))
         settings = {**release.time, **row.get("time", {})}
-        return {"profile": release, "services": services, "rulesets": rulesets, "time": settings}
+        return {"profile": release, "services": services, "rulesets": rulesets, "time": settings, "nfs": mounts}
 
     def _host(self, row: dict[str, Any], shared: dict[str, Any], number: int, own: int) -> Host:
         release: Profile = shared["profile"]
@@ -217,7 +250,7 @@ class World:
             ) from None
         host = Host(self, name, number, release)
         if "options" in row or self.options:
-            common = {key: self.options[key] for key in ("keyed_paths", "config_when_disconnected") if key in self.options}
+            common = {key: self.options[key] for key in COMMON_OPTIONS if key in self.options}
             host.options = shared.setdefault(
                 "options", {"config_when_disconnected": "cached", **release.options, **common, **row.get("options", {})}
             )
@@ -229,6 +262,12 @@ class World:
         host.incoming_blocked = policy.get("incoming_blocked", True)
         host.outgoing_blocked = policy.get("outgoing_blocked", True)
         host.unreachable_servers = shared.setdefault("unreachable", frozenset(row.get("unreachable_servers", ())))
+        host.dns = tuple(row.get("dns", DEFAULT_DNS))
+        host.dhcp = row.get("dhcp", False)
+        host.nfs = shared["nfs"]
+        host.iscsi = tuple((target["address"], target.get("port", 3260)) for target in row.get("iscsi", ()))
+        host.vsan = row.get("vsan", False)
+        host.managed_by = row.get("managed_by") if self.kind == "esxi" else self.address
         if "state" not in shared:
             shared["state"] = _time_state(settings)
         host.time = shared["state"]
@@ -248,8 +287,12 @@ class World:
 
     # ---- acting from outside --------------------------------------------------------------------------------------------------
     def set_connection(self, host: Any, state: str) -> None:
+        """Somebody decides on a host's connection, whatever its firewall says; it stays so until somebody decides anew."""
+        self.ways.decided(host)
+        self.move(host, {"not_responding": "notResponding"}.get(state, state))
+
+    def move(self, host: Any, wire: str) -> None:
         """A host drops out of or returns to vCenter; vCenter logs it, as real ones do."""
-        wire = {"not_responding": "notResponding"}.get(state, state)
         if host.state.connection == wire:
             return
         host.state.connection = wire
@@ -268,14 +311,29 @@ def _ruleset(old: RulesetState, change: dict[str, Any], where: str) -> RulesetSt
     enabled = change.get("enabled", old.enabled)
     if allowed is None:
         return RulesetState(enabled, old.all_ip, old.ip_address, old.ip_network)
-    networks = []
-    for text in allowed.get("ip_network", ()):
+    networks = parsed_networks(allowed.get("ip_network", ()), f"{where}.allowed_hosts.ip_network")
+    return RulesetState(enabled, allowed.get("all_ip", False), tuple(allowed.get("ip_address", ())), networks)
+
+
+def parsed_networks(texts: Any, where: str) -> tuple[tuple[str, int], ...]:
+    """Networks as they are written: host bits and capitals stay, for a client must cope with them."""
+    out = []
+    for text in texts:
         try:
             network = ipaddress.ip_network(text, strict=False)
         except ValueError:
-            raise ScenarioError(f"{where}.allowed_hosts.ip_network: '{text}' is no network such as 192.0.2.0/24") from None
-        networks.append((str(network.network_address), network.prefixlen))
-    return RulesetState(enabled, allowed.get("all_ip", False), tuple(allowed.get("ip_address", ())), tuple(networks))
+            raise ScenarioError(f"{where}: '{text}' is no network such as 192.0.2.0/24") from None
+        out.append((str(text).partition("/")[0], network.prefixlen))
+    return tuple(out)
+
+
+def _mount(row: dict[str, Any], where: str) -> NfsMount:
+    address = row.get("address", row["server"])
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        raise ScenarioError(f"{where}: '{address}' is no address; a server given by name needs `address`, for ruleset nfsClient") from None
+    return NfsMount(row["server"], address, row.get("version", 3))
 
 
 def _time_state(settings: dict[str, Any]) -> TimeState:

@@ -27,6 +27,7 @@ RULES: dict[str, Rule] = {}
 
 COLLECTION = "fleetcare.esxi"
 UTILS = "plugins.module_utils"
+PLUGIN_UTILS = "plugins.plugin_utils"
 # Roles and playbooks that compose features and so belong to no module of their own.
 COMPOSED = {"esxi_remediate"}
 # The only file that knows Ansible's module interface.
@@ -133,8 +134,8 @@ def nodes(module: ast.Module) -> tuple[ast.AST, ...]:
 
 
 def layer_of(path: str) -> str:
-    """``_domain``, ``_client``, ``_vim``, ``_module``, ``modules``, ``doc_fragments``; empty for what is in no layer."""
-    found = re.match(r"plugins/(?:module_utils/(_domain|_client|_vim|_module)|(modules|doc_fragments))/\w+\.py$", path)
+    """``_domain``, ``_client``, ``_vim``, ``_module``, or the folder of plugins; empty for what is in no layer."""
+    found = re.match(r"plugins/(?:module_utils/(_domain|_client|_vim|_module)|(modules|doc_fragments|action|plugin_utils))/\w+\.py$", path)
     return (found[1] or found[2]) if found else ""
 
 
@@ -238,7 +239,8 @@ def _may_import(tree: Tree, path: str) -> set[str]:
         pyvmomi = {"pyVmomi"} if word == "vmomi" else set()
         return {*standard, "requests", f"{UTILS}._client", f"{UTILS}._domain.errors", *pyvmomi}
     if layer == "_vim":
-        return {*standard, f"{UTILS}._client", f"{UTILS}._domain.errors", f"{UTILS}._domain.plan", f"{UTILS}._domain.{word}"}
+        own = {f"{UTILS}._domain.{name}" for name in word_files(tree, "_domain") if name == word or name.startswith(f"{word}_")}
+        return {*standard, f"{UTILS}._client", f"{UTILS}._domain.errors", f"{UTILS}._domain.plan", *own}
     if layer == "_module":
         own = {f"{UTILS}.{name}" for name in ("_client", "_domain.errors", "_domain.plan", "_module")}
         return {*standard, "ansible.module_utils", *own}
@@ -246,6 +248,11 @@ def _may_import(tree: Tree, path: str) -> set[str]:
         words = {own for own in feature_words(tree) if f"_{own}_" in f"_{word}_"}
         own = {f"{UTILS}.{name}.{each}" for each in words for name in ("_domain", "_vim")}
         return {"__future__", f"{UTILS}._module.feature", f"{UTILS}._module.run", *own}
+    if layer == "action":
+        return {"__future__", PLUGIN_UTILS}
+    if layer == "plugin_utils":
+        # On the control node, inside Ansible: nothing of what a module is made of.
+        return {*standard, "ansible.constants", "ansible.plugins.action", "ansible.utils.display", PLUGIN_UTILS}
     return {"__future__"}
 
 
@@ -272,9 +279,11 @@ def layers(tree: Tree) -> Iterator[str]:
 
 @rule("feature-free")
 def feature_free(tree: Tree) -> Iterator[str]:
-    """_client and _module know no feature by name."""
+    """_client, _module and plugin_utils know no feature by name."""
     words = feature_words(tree)
-    for path, module in python_files(tree, "plugins/module_utils/_client/", "plugins/module_utils/_module/"):
+    for path, module in python_files(
+        tree, *(f"plugins/{name}/" for name in ("module_utils/_client", "module_utils/_module", "plugin_utils"))
+    ):
         if stem(path) in words:
             yield f"{path} is named after a feature"
         for line, name in identifiers(module):
@@ -350,13 +359,15 @@ def one_door(tree: Tree) -> Iterator[str]:
 
 @rule("one-gate")
 def one_gate(tree: Tree) -> Iterator[str]:
-    """A write to a server is session.write(...), and only ``apply`` of a translation may say it."""
+    """A write to a server is session.write(...), and only ``apply`` of a translation may say it, or ``reconnect``, by
+    which vCenter takes up again a host that a run has cut off."""
     for path, module in python_files(tree, "plugins/"):
         if path.endswith("_client/session.py"):
             continue
         inside: set[int] = set()
         for node in nodes(module):
-            if isinstance(node, ast.FunctionDef) and node.name == "apply" and layer_of(path) == "_vim":
+            applies = layer_of(path) == "_vim" and "apply"
+            if isinstance(node, ast.FunctionDef) and node.name in (applies, path.endswith("_client/reach.py") and "reconnect"):
                 inside.update(id(part) for part in ast.walk(node))
         for node in nodes(module):
             if isinstance(node, ast.Attribute) and node.attr in ("write", "_call", "_send", "_may_write"):
@@ -399,13 +410,39 @@ def declarations(tree: Tree) -> Iterator[str]:
             yield f"{path}: a module is named ..._info if, and only if, its feature has writes=False"
 
 
+@rule("pass-through")
+def pass_through(tree: Tree) -> Iterator[str]:
+    """An action plugin is an empty class over the one of plugin_utils: what a task does is decided in its module."""
+    for path, module in python_files(tree, "plugins/action/"):
+        classes = [node for node in module.body if isinstance(node, ast.ClassDef)]
+        if [node.name for node in classes] != ["ActionModule"]:
+            yield f"{path} is to hold the class ActionModule and no other"
+        for line in module.body:
+            if not isinstance(line, (ast.ClassDef, ast.ImportFrom)) and not _is_text(line):
+                yield f"{path}:{line.lineno} holds a {type(line).__name__}; an action plugin is a class and nothing else"
+        for inside in [inside for each in classes for inside in each.body if not _is_text(inside)]:
+            yield f"{path}:{inside.lineno} does something of its own ({type(inside).__name__}); that belongs to plugin_utils"
+    for path, module in python_files(tree, "plugins/plugin_utils/"):
+        for number, name in identifiers(module):
+            if name in ("_execute_module", "_low_level_execute_command"):
+                yield f"{path}:{number} runs a module by itself ({name}); Ansible's own action plugin does that, once"
+
+
+def _is_text(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
 @rule("private")
 def private(tree: Tree) -> Iterator[str]:
     """Utilities are private and say so; every plugin file postpones its annotations."""
     for path, module in python_files(tree, "plugins/"):
         if module.body and not any(name == "__future__.annotations" for _line, name in imports(path, module)):
             yield f"{path} lacks from __future__ import annotations"
-        if path.startswith("plugins/module_utils/") and module.body and "Private" not in (ast.get_docstring(module) or ""):
+        if (
+            path.startswith(("plugins/module_utils/", "plugins/plugin_utils/"))
+            and module.body
+            and "Private" not in (ast.get_docstring(module) or "")
+        ):
             yield f"{path} does not say that it is private to this collection"
 
 
@@ -434,11 +471,12 @@ def action_groups(tree: Tree) -> dict[str, list[str]]:
 
 @rule("names")
 def names(tree: Tree) -> Iterator[str]:
-    """Module, role, playbook, scenario, test and action-group entry of one name all exist, and none stands alone."""
+    """Module, role, playbook, scenario, test, action plugin and action-group entry of one name all exist, and none stands alone."""
     known, groups = modules(tree), action_groups(tree)
     grouped = set(groups.get("esxi", ()))
     roles, playbooks, played = role_names(tree), playbook_names(tree), scenarios(tree)
     tests = {stem(path) for path in tree if path.startswith("tests/") and stem(path).startswith("test_")}
+    actions = {stem(path) for path in tree if layer_of(path) == "action"}
     for name, path in sorted(known.items()):
         if name not in grouped:
             yield f"module {name} is missing in the action group esxi of meta/runtime.yml"
@@ -448,6 +486,8 @@ def names(tree: Tree) -> Iterator[str]:
             yield f"module {name} has no role roles/{name}"
         if name not in playbooks:
             yield f"module {name} has no playbook playbooks/{name}.yml"
+        if name not in actions:
+            yield f"module {name} has no action plugin plugins/action/{name}.py"
         if name not in played:
             yield f"module {name} has no scenario extensions/molecule/{name}"
         if not any(test == f"test_{name}" or test.startswith(f"test_{name}_") for test in tests):
@@ -461,7 +501,7 @@ def names(tree: Tree) -> Iterator[str]:
         if name in COMPOSED and name not in played:
             yield f"role {name} has no scenario extensions/molecule/{name}"
     owners = set(known) | COMPOSED
-    for kind, found in (("role", roles), ("playbook", playbooks)):
+    for kind, found in (("role", roles), ("playbook", playbooks), ("action plugin", actions)):
         for name in sorted(found - owners):
             yield f"{kind} {name} belongs to no module"
     for name in sorted(played):
@@ -517,6 +557,11 @@ def findings(tree: Tree) -> Iterator[str]:
             yield f"{path}:{known[code]} {code} is never found"
 
 
+def _called(function: ast.expr) -> str:
+    """A function's name, or that of a method, whose first argument is the object."""
+    return function.id if isinstance(function, ast.Name) else function.attr if isinstance(function, ast.Attribute) else ""
+
+
 def _codes(module: ast.Module) -> tuple[dict[str, int], dict[str, int]]:
     """Codes that are handed to a function with a parameter ``code``, and codes that others are compared with."""
     makers: dict[str, int] = {}
@@ -533,8 +578,8 @@ def _codes(module: ast.Module) -> tuple[dict[str, int], dict[str, int]]:
     made: dict[str, int] = {}
     compared: dict[str, int] = {}
     for node in nodes(module):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in makers:
-            position = makers[node.func.id]
+        if isinstance(node, ast.Call) and (name := _called(node.func)) in makers:
+            position = makers[name] - isinstance(node.func, ast.Attribute)
             given = [keyword.value for keyword in node.keywords if keyword.arg == "code"] + node.args[position : position + 1]
             for part in given:
                 made.update((c.value, c.lineno) for c in ast.walk(part) if isinstance(c, ast.Constant) and isinstance(c.value, str))

@@ -35,7 +35,7 @@ def test_this_checkout_keeps_the_rule(name: str, tree: dict[str, str]) -> None:
 def test_the_rules_see_every_layer_and_both_kinds_of_modules(tree: dict[str, str]) -> None:
     """A rule that looks at nothing passes everything."""
     seen = {house.layer_of(path) for path in tree}
-    assert {"_domain", "_client", "_vim", "_module", "modules", "doc_fragments"} <= seen
+    assert {"_domain", "_client", "_vim", "_module", "modules", "doc_fragments", "action", "plugin_utils"} <= seen
     kinds = {house.writes(tree[path]) for path in house.modules(tree).values()}
     assert kinds == {True, False}
     assert "ntp" in house.feature_words(tree)
@@ -83,6 +83,9 @@ def main() -> None:
 if __name__ == "__main__":
     main()"""
 )
+SHOWN = python("from ansible_collections.fleetcare.esxi.plugins.plugin_utils.waves import X\n\n\nclass ActionModule(X):\n    pass").replace(
+    "    pass\n", '    """As any other."""\n'
+)
 TASKS = HEADER + "- name: Time\n  fleetcare.esxi.esxi_ntp_align:\n    max_skew: 1\n"
 PLAY = HEADER + "- name: Time\n  hosts: localhost\n  roles:\n    - role: fleetcare.esxi.esxi_ntp_align\n"
 GROUPS = HEADER + "requires_ansible: '>=2.16.0'\naction_groups:\n  esxi:\n    - esxi_ntp_align\n    - esxi_ntp_info\n"
@@ -93,6 +96,7 @@ ROLE = {
 }
 NTP, STUB = UTILS + "_domain/ntp.py", UTILS + "_client/vmomi.py"
 ALIGN = "plugins/modules/esxi_ntp_align.py"
+WAVES, ACTION = "plugins/plugin_utils/waves.py", "plugins/action/esxi_ntp_align.py"
 
 _TIDE = 'def _found(code):\n    return code\n\n\nMEANINGS = {"tide_high": 1}\nX = _found("tide_high")'
 
@@ -112,6 +116,7 @@ GROUND = {
     "playbooks/esxi_ntp_info.yml": PLAY,
     "extensions/molecule/esxi_ntp_info/molecule.yml": HEADER,
     "tests/integration/test_esxi_ntp_info.py": HEADER,
+    "plugins/action/esxi_ntp_info.py": SHOWN,
 }
 
 PLANTS: list[tuple[str, str, Edits]] = [
@@ -148,6 +153,18 @@ PLANTS: list[tuple[str, str, Edits]] = [
     ("layers", "module takes the pipeline", {ALIGN: after_future(f"from {FULL}_module.pipeline import execute")}),
     ("layers", "module takes a whole layer", {ALIGN: after_future(f"from {FULL[:-1]} import _domain")}),
     ("layers", "module takes another feature", {ALIGN: after_future(f"from {FULL}_domain import firewall")}),
+    ("layers", "action plugin takes a module's layer", {ACTION: after_future(f"from {FULL}_module import waves")}),
+    ("layers", "action plugin takes ansible", {ACTION: after_future("from ansible.plugins.action import ActionBase")}),
+    ("layers", "action plugin takes os", {ACTION: after_future("from os import path")}),
+    ("layers", "plugin utility takes the client", {WAVES: after_future(f"from {FULL}_client import vmomi")}),
+    ("layers", "plugin utility takes the module layer", {WAVES: after_future("from ..module_utils._module.waves import Progress")}),
+    ("layers", "plugin utility takes a domain", {WAVES: after_future(f"from {FULL}_domain import errors")}),
+    ("layers", "plugin utility takes a module", {WAVES: after_future("from .. import modules")}),
+    ("layers", "plugin utility takes pyVmomi", {WAVES: after_future("import pyVmomi")}),
+    ("layers", "plugin utility takes what modules take of ansible", {WAVES: after_future("from ansible.module_utils import basic")}),
+    ("layers", "plugin utility takes templates", {WAVES: after_future("from ansible.template import Templar")}),
+    ("layers", "module takes a plugin utility", {ALIGN: after_future("from ..plugin_utils import waves")}),
+    ("layers", "module layer takes a plugin utility", {UTILS + "_module/pipeline.py": after_future("from ...plugin_utils import waves")}),
     ("layers", "import by name", {UTILS + "_client/guard.py": append('OTHER = __import__("pyVmomi")')}),
     ("layers", "importlib", {UTILS + "_client/guard.py": after_future("import importlib.util")}),
     ("layers", "a file outside the layers", {UTILS + "helpers.py": python("")}),
@@ -155,6 +172,7 @@ PLANTS: list[tuple[str, str, Edits]] = [
     ("feature-free", "client names a feature", {UTILS + "_client/guard.py": append("NTP_PORT = 123")}),
     ("feature-free", "client names a feature in camel case", {UTILS + "_client/guard.py": append("class SkewOfNtp: ...")}),
     ("feature-free", "pipeline names a feature", {UTILS + "_module/pipeline.py": append("def is_ntp(): ...")}),
+    ("feature-free", "plugin utility names a feature", {WAVES: append("def is_ntp(): ...")}),
     ("simulator-apart", "simulator takes plugins", {"tests/simulator/soap.py": after_future(f"from {FULL}_client import vmomi")}),
     ("simulator-apart", "simulator takes ansible", {"tests/simulator/soap.py": after_future("import ansible")}),
     ("simulator-apart", "simulator reaches by path", {"tests/simulator/soap.py": append('PATH = "plugins/module_utils"')}),
@@ -175,6 +193,7 @@ PLANTS: list[tuple[str, str, Edits]] = [
     ("one-door", "exit_json in the client", {UTILS + "_client/guard.py": append("def f(m):\n    m.exit_json()")}),
     ("one-door", "_diff in the pipeline", {UTILS + "_module/pipeline.py": append("def f(m):\n    return m._diff")}),
     ("one-door", "AnsibleModule elsewhere", {UTILS + "_module/arguments.py": append("def f(AnsibleModule): ...")}),
+    ("one-door", "check_mode in a plugin utility", {WAVES: append("def f(task):\n    return task.check_mode")}),
     ("one-door", "a comment in the domain", {NTP: append("# unless check_mode is on")}),
     ("one-door", "the door is gone", {UTILS + "_module/run.py": lambda text: text.replace("_diff", "_difference")}),
     ("one-gate", "write in measure", {UTILS + "_vim/ntp.py": append("def measure2(session):\n    session.write('h', None, 'X')")}),
@@ -193,12 +212,21 @@ PLANTS: list[tuple[str, str, Edits]] = [
     ("declarations", "parameters", {ALIGN: append("X = FEATURE.params")}),
     ("declarations", "a reader not named _info", {ALIGN: swap("domain=domain,", "domain=domain, writes=False,")}),
     ("declarations", "a writer named _info", {"plugins/modules/esxi_ntp_info.py": swap("writes=False,", "")}),
+    ("pass-through", "an action plugin that does something", {ACTION: append("class Other: ...")}),
+    ("pass-through", "an action plugin with a function", {ACTION: append("def helper(): ...")}),
+    ("pass-through", "an action plugin with a method", {ACTION: append("    def run(self, tmp=None, task_vars=None):\n        return {}")}),
+    ("pass-through", "an action plugin with a setting", {ACTION: append("    _supports_async = False")}),
+    ("pass-through", "an action plugin without its class", {ACTION: swap("class ActionModule", "class Action")}),
+    ("pass-through", "a module run a second time", {WAVES: append("def f(self):\n    self._execute_module()")}),
+    ("private", "a plugin utility does not say so", {"plugins/plugin_utils/x.py": python("", doc="Planted.")}),
     ("private", "does not say so", {UTILS + "_client/tasks2.py": python("", doc="Planted.")}),
     ("private", "annotations evaluated", {UTILS + "_client/t2.py": f'{HEADER}"""Planted. Private."""\n\nX = 1\n'}),
     # names
     ("names", "no role", dict.fromkeys(path.format("esxi_ntp_align") for path in ROLE)),
     ("names", "no playbook", {"playbooks/esxi_ntp_align.yml": None}),
     ("names", "no scenario", {"extensions/molecule/esxi_ntp_align/molecule.yml": None}),
+    ("names", "no action plugin", {ACTION: None}),
+    ("names", "an action plugin without a module", {"plugins/action/esxi_planted.py": SHOWN}),
     ("names", "no test", {"tests/**/test_esxi_ntp_align*.py": None}),
     ("names", "no action-group entry", {"meta/runtime.yml": GROUPS.replace("    - esxi_ntp_align\n", "")}),
     ("names", "no action-group entry of a reader", {"meta/runtime.yml": GROUPS.replace("    - esxi_ntp_info\n", "")}),

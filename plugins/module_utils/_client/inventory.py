@@ -42,6 +42,7 @@ class Target:
     name: str
     connection: str
     places: tuple[tuple[str, str], ...] = ()
+    datacenter: Ref | None = None
 
     @property
     def path(self) -> str:
@@ -208,6 +209,7 @@ def _hosts(rows: dict[Ref, Row]) -> list[Target]:
                     name=_name(row),
                     connection=row.values.get("runtime.connectionState", "unknown"),
                     places=tuple(_places(row, rows)),
+                    datacenter=_above(row, rows, "Datacenter"),
                 )
             )
     return sorted(hosts, key=lambda host: (host.name, host.path, host.ref.id))
@@ -225,6 +227,14 @@ def _places(row: Row, rows: dict[Ref, Row]) -> list[tuple[str, str]]:
             places.insert(0, (_KINDS[parent.ref.type], _name(parent)))
         parent = above
     return places
+
+
+def _above(row: Row, rows: dict[Ref, Row], kind: str) -> Ref | None:
+    """The nearest container of a kind."""
+    parent = rows.get(row.values.get("parent", _NONE))
+    while parent is not None and parent.ref.type != kind:
+        parent = rows.get(parent.values.get("parent", _NONE))
+    return parent.ref if parent else None
 
 
 def _name(row: Row) -> str:

@@ -64,6 +64,7 @@ class Session:
         self.sent: list[Sent] = []
         self.keyed_paths = True
         self._may_write = may_write
+        self._rescuing = False
         self._probes = frozenset(probes)
         self._refused: LoginRefused | None = None
         self._transport = Transport(endpoint, guard)
@@ -103,6 +104,11 @@ class Session:
         """What must never be seen in an output."""
         return tuple(part for part in (self.endpoint.password, self._cookie, self._cookie.strip('"')) if part)
 
+    @property
+    def local_address(self) -> str:
+        """This machine's end of the connection; empty where a proxy is in between."""
+        return self._transport.local_address
+
     def manager(self, name: str) -> Ref | None:
         """A manager of the service content, ``licenseManager`` for one; None where this server has none."""
         found = getattr(self.content, name, None)
@@ -129,7 +135,8 @@ class Session:
         sent = Sent(target, operation, "waiting")
 
         def leaving() -> None:
-            self.guard.check()
+            if not self._rescuing:
+                self.guard.check()
             if sent.outcome == "waiting":
                 sent.outcome = "unknown"
                 self.sent.append(sent)
@@ -141,6 +148,19 @@ class Session:
             raise
         sent.outcome = "done"
         return result
+
+    @contextlib.contextmanager
+    def rescuing(self) -> Iterator[None]:
+        """Writes that take back others may leave although the run has to stop, for as long as its grace lasts."""
+        self._rescuing = True
+        try:
+            yield
+        finally:
+            self._rescuing = False
+
+    def knock(self) -> FleetcareError | None:
+        """Why the endpoint takes no new connection; None when it does."""
+        return self._transport.knock()
 
     def stream(self, operation: str, inner_xml: str) -> tuple[list[Any], str]:
         """A property collector call written and read without pyVmomi: objects, and the token of the next page."""
@@ -164,6 +184,10 @@ class Session:
     def knows(self, type_name: str, path: str) -> bool:
         """Whether a property path exists in the API version that is spoken."""
         return self._wire.knows(type_name, path)
+
+    def is_array(self, type_name: str, path: str) -> bool:
+        """Whether a property path leads to a whole array of structures."""
+        return self._wire.is_array(type_name, path)
 
     def managed(self, ref: Ref) -> Any:
         return self._wire.managed(ref)

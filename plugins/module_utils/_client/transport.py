@@ -95,6 +95,7 @@ class Transport:
         # With the socket beside it: http.client forgets it when the server announces to close.
         self._busy: dict[_Connection, tuple[socket.socket | None, float]] = {}
         self.certificate = ""
+        self.local_address = ""
         guard.on_stop(self.abort)
 
     @contextlib.contextmanager
@@ -115,6 +116,15 @@ class Transport:
             keep = reply.finished
         finally:
             self._give_back(connection, keep)
+
+    def knock(self) -> FleetcareError | None:
+        """Make a new connection beside those that stand, and end it: why that was not possible, or None."""
+        try:
+            connection = self._connect()
+        except NotSent as problem:
+            return problem.cause
+        self._give_back(connection, keep=False)
+        return None
 
     def abort(self) -> None:
         """Wake every thread that waits for the server. In the middle of the grace that is those who have waited since
@@ -183,6 +193,7 @@ class Transport:
             connection.connect()
             connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._check_pin(connection.sock)
+            self.local_address = "" if endpoint.proxy_host else connection.sock.getsockname()[0]
         except (OSError, http.client.HTTPException, UnicodeError, FleetcareError) as problem:
             with self._lock:
                 self._busy.pop(connection, None)

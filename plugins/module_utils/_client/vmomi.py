@@ -116,6 +116,17 @@ class Wire:
         except (LookupError, AttributeError, TypeError, ValueError) as problem:
             return UnknownFault.read(body, problem)
 
+    def is_array(self, type_name: str, path: str) -> bool:
+        if path.endswith("]"):
+            return False
+        kind = VmomiSupport.GetWsdlType(NAMESPACE, type_name)
+        for name in path.split("."):
+            try:
+                kind = kind._GetPropertyInfo(name).type
+            except AttributeError:
+                return False
+        return bool(issubclass(kind, list) and issubclass(kind.Item, VmomiSupport.DataObject))
+
     def managed(self, ref: Ref) -> Any:
         """A reference as an argument for a typed call."""
         return VmomiSupport.GetWsdlType(NAMESPACE, ref.type)(ref.id, self._stub)

@@ -109,6 +109,12 @@ class Interrupted(FleetcareError):
         super().__init__(cause, target=target, doing=doing, hint="What was changed until then is listed; run the task again to finish.")
 
 
+class CutOff(FleetcareError):
+    """After a change the host could not be reached any more."""
+
+    kind = "cut_off"
+
+
 class WriteRefused(FleetcareError):
     """The write gate is shut. In a check run this is a defect of ours, never the user's."""
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The options that every module has: endpoint, hosts, and how a run behaves. Private to this collection.
 
-Their documentation is in the doc fragments ``endpoint``, ``hosts`` and ``run``.
+Their documentation is in the doc fragments ``endpoint``, ``hosts``, ``run`` and, for modules that change something, ``changes``.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.module_utils.basic import env_fallback
+
+from .feature import Feature
 
 ENDPOINT: dict[str, dict[str, Any]] = {
     "hostname": {"type": "str", "fallback": (env_fallback, ["VMWARE_HOST", "VMWARE_SERVER"])},
@@ -50,4 +52,13 @@ RUN: dict[str, dict[str, Any]] = {
     "fail_on": {"type": "str", "choices": ["any", "all", "none"]},
 }
 
-COMMON = {**ENDPOINT, **HOSTS, **RUN}
+CHANGES: dict[str, dict[str, Any]] = {
+    "waves": {"type": "list", "elements": "str"},
+    "max_failures": {"type": "int"},
+    "progress_file": {"type": "path"},
+}
+
+
+def options_of(feature: Feature) -> dict[str, dict[str, Any]]:
+    """Everything that a module of this feature takes."""
+    return {**ENDPOINT, **HOSTS, **RUN, **(CHANGES if feature.writes else {}), **feature.options}

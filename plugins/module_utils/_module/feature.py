@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -48,9 +48,12 @@ class Domain(Protocol):
 class Translation(Protocol):
     """A module ``_vim/<word>.py``: managed objects to plain values and back."""
 
-    @property
-    def PROPERTIES(self) -> Sequence[str]:
+    def properties(self, wanted: Any) -> Sequence[str]:
         """Paths to read of every target, see ``_client.properties.collect``."""
+
+    @property
+    def SHRINK(self) -> Mapping[str, Callable[[Any], Any]]:
+        """What becomes of big values as they are read, see ``_client.properties.collect``."""
 
     @property
     def PROBES(self) -> Sequence[str]:
@@ -68,7 +71,15 @@ class Translation(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Feature:
+    """``undo``: the changes that take back those done to a state, for a feature that can cut a host off; it has the
+    option ``verify_reachable``. ``record``: a state as plain values that ``parse`` takes back as ``restore``, in files
+    of the form ``record_form``; it has the options ``backup``, ``backup_dir`` and ``restore``.
+    """
+
     domain: Domain
     translation: Translation
     options: Mapping[str, Any]
     writes: bool = True
+    undo: Callable[[Any, Iterable[Change]], Sequence[Change]] | None = None
+    record: Callable[[Any], dict[str, Any]] | None = None
+    record_form: str = ""

@@ -10,14 +10,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .._client import reach
 from .._client.endpoint import Endpoint
 from .._client.fanout import fan_out
-from .._client.guard import Guard
+from .._client.guard import GRACE, Guard
 from .._client.inventory import Selection, Target, select_hosts
 from .._client.properties import Row, collect
 from .._client.session import Session
 from .._domain.errors import (
     BadInput,
+    CutOff,
     EndpointUnreachable,
     FleetcareError,
     HostUnreachable,
@@ -30,11 +32,14 @@ from .._domain.errors import (
     TimedOut,
 )
 from .._domain.plan import Change, Finding, Plan
+from . import records
 from .feature import Feature
+from .waves import Progress, Waves
 
 # vCenter learns of a change on a host with a short delay; a read-back that comes too early is repeated.
 _READ_BACK_PAUSES = (0.2, 0.5, 1.0, 2.0)
 _AMBIGUOUS = (EndpointUnreachable, TimedOut, Interrupted)
+_BY_HAND = "Open the way at the host's console (esxcli network firewall set --enabled false), put the rules right, and switch it on again."
 
 
 @dataclass
@@ -47,6 +52,7 @@ class Entry:
     tried: bool = False
     unanswered: bool = False
     done: list[Change] = field(default_factory=list)
+    undone: list[Change] = field(default_factory=list)
     read_back: bool = False
     final: Plan | None = None
     failure: FleetcareError | None = None
@@ -54,7 +60,7 @@ class Entry:
     @property
     def unknown(self) -> bool:
         """Whether a write may have taken effect unseen: it was not read back, or a slow host may still be at it."""
-        unseen = self.tried and not self.read_back and isinstance(self.failure, (EndpointUnreachable, NotConverged))
+        unseen = self.tried and not self.read_back and isinstance(self.failure, (EndpointUnreachable, NotConverged, CutOff))
         return self.unanswered or unseen
 
     @property
@@ -72,6 +78,8 @@ class Outcome:
     entries: dict[str, Entry] = field(default_factory=dict)
     seen: Any = None
     endpoint: dict[str, Any] = field(default_factory=dict)
+    waves: list[dict[str, Any]] = field(default_factory=list)
+    backup_file: str = ""
     secrets: tuple[str, ...] = ()
 
 
@@ -80,12 +88,24 @@ def execute(feature: Feature, params: Mapping[str, Any], *, check: bool, in_proc
 
     ``in_process``: the caller keeps its own signal handlers (tests).
     """
+    if params.get("restore") is not None:
+        params = {**params, "restore": records.read(params["restore"])}
     outcome = Outcome(feature, feature.domain.parse(params), check)
     selection = Selection.parse(params)
     endpoint = Endpoint.parse(params)
     for option, least, most in (("parallel", 1, 64), ("deadline", 1, 86400)):
         if not least <= params[option] <= most:
             raise BadInput(f"{option} {params[option]:g} is not between {least} and {most}", hint="Leave it out for the default.")
+    verify = params.get("verify_reachable") or 0.0
+    if not 0 <= verify <= 3600:
+        raise BadInput(f"verify_reachable {verify:g} is not between 0 and 3600 seconds", hint="0 means: do not verify.")
+    manner = _Manner(
+        params["parallel"],
+        Waves.parse(params),
+        verify,
+        params.get("backup_dir") if params.get("backup") else None,
+        Progress(None if check else params.get("progress_file")),
+    )
     guard = Guard(params["deadline"])
     if in_process:
         guard.watch()
@@ -96,7 +116,7 @@ def execute(feature: Feature, params: Mapping[str, Any], *, check: bool, in_proc
         with session:
             about = session.content.about
             outcome.endpoint = {"name": endpoint.name, "type": about.apiType, "version": about.version}
-            _Run(outcome, session, params["parallel"]).over(select_hosts(session, selection))
+            _Run(outcome, session, manner).over(select_hosts(session, selection))
             _judge_findings(outcome)
     except FleetcareError as problem:
         problem.at(target="" if isinstance(problem, BadInput) else endpoint.name)
@@ -106,13 +126,25 @@ def execute(feature: Feature, params: Mapping[str, Any], *, check: bool, in_proc
     return outcome
 
 
+@dataclass(frozen=True)
+class _Manner:
+    """How the writes are made: how many hosts at a time, in which waves, with which precautions."""
+
+    parallel: int
+    waves: Waves
+    verify: float
+    backup_dir: str | None
+    progress: Progress
+
+
 class _Run:
-    def __init__(self, outcome: Outcome, session: Session, parallel: int) -> None:
+    def __init__(self, outcome: Outcome, session: Session, manner: _Manner) -> None:
         self.outcome = outcome
         self.feature = outcome.feature
         self.wanted = outcome.wanted
         self.session = session
-        self.parallel = parallel
+        self.manner = manner
+        self.parallel = manner.parallel
 
     def over(self, targets: list[Target]) -> None:
         names = Counter(target.name for target in targets)
@@ -139,8 +171,7 @@ class _Run:
                 if entry.planned and entry.plan:
                     entry.final = self._plan(entry.plan.predicted)
         elif self.feature.writes:
-            self._write([entry for entry in reachable if entry.planned])
-            self._read_back([entry for entry in reachable if entry.plan])
+            self._change([entry for entry in reachable if entry.plan])
 
     def _plan(self, state: Any) -> Plan:
         return self.feature.domain.plan(state, self.wanted, self.outcome.seen)
@@ -149,11 +180,12 @@ class _Run:
         """Read all in bulk: the state by entry, and what was measured of the endpoint. An entry that cannot be read
         gets its failure."""
         known = {entry.target.ref: entry.row for entry in entries if entry.row and entry.plan}
-        rows = collect(self.session, [entry.target.ref for entry in entries], self.feature.translation.PROPERTIES, known)
+        paths = self.feature.translation.properties(self.wanted)
+        rows = collect(self.session, [entry.target.ref for entry in entries], paths, known, self.feature.translation.SHRINK)
         readable = []
         for entry in entries:
             entry.row = rows.get(entry.target.ref)
-            problem = _unreadable(entry.row, self.feature.translation.PROPERTIES)
+            problem = _unreadable(entry.row, paths)
             if problem is None:
                 readable.append(entry)
             elif entry.failure is None:
@@ -166,6 +198,8 @@ class _Run:
         for entry in readable:
             try:
                 states[id(entry)] = self.feature.translation.observe(entry.row, extra.get(entry.target, {}))  # type: ignore[arg-type]
+            except FleetcareError as problem:
+                entry.failure = entry.failure or problem.at(target=entry.target.name)
             except (LookupError, TypeError, ValueError, AttributeError) as problem:
                 entry.failure = entry.failure or ServerFault(
                     f"what it reports is not understood: {type(problem).__name__}: {problem}",
@@ -174,11 +208,68 @@ class _Run:
                 )
         return states, extra.get(None, {})
 
+    def _change(self, entries: list[Entry]) -> None:
+        """Wave by wave: write, see that the hosts are still there, read back; stop when too many failed."""
+        todo = [entry for entry in entries if entry.planned]
+        rest = [entry for entry in entries if not entry.planned]
+        if todo and self.manner.backup_dir and self.feature.record:
+            states = [self.feature.record(entry.plan.observed) for entry in todo if entry.plan]
+            form = self.feature.record_form
+            self.outcome.backup_file = records.write(self.manner.backup_dir, form, self.session.endpoint.name, states)
+        waves = list(self.manner.waves.over(todo, len(self.outcome.entries)))
+        begun: list[Entry] = []
+        for number, wave in enumerate(waves, 1):
+            begun += wave
+            self._write(wave)
+            self._verify(wave)
+            self._read_back([*wave, *rest] if len(waves) == 1 else wave)
+            if self.manner.waves.sizes:
+                told = self._wave_told(wave)
+                self.outcome.waves.append(told)
+                counts = f"{told['hosts']} hosts, {told['changed']} changed, {told['failed']} failed"
+                self.manner.progress.say(f"wave {number} of {len(waves)}: {counts}; {len(todo) - len(begun)} hosts to go")
+            if self.session.guard.reason or self._enough(begun):
+                break
+        if len(waves) != 1:
+            self._read_back(rest)
+        for entry in todo:
+            if entry not in begun:
+                why = self.session.guard.reason or self._enough(begun) or "no wave has room for it"
+                entry.failure = Interrupted(f"not started, because {why}", target=entry.target.name)
+
+    @staticmethod
+    def _wave_told(wave: list[Entry]) -> dict[str, Any]:
+        failed = [entry for entry in wave if entry.failure]
+        return {
+            "hosts": len(wave),
+            "changed": sum(bool(entry.done) for entry in wave),
+            "failed": len(failed),
+            "failed_hosts": [entry.target.name for entry in failed],
+        }
+
+    def _enough(self, entries: Iterable[Entry]) -> str:
+        """Why no further host is begun, if so."""
+        most = self.manner.waves.max_failures
+        failed = [entry for entry in entries if entry.failure and not isinstance(entry.failure, Interrupted)]
+        if most is None or len(failed) <= most:
+            return ""
+        return f"{len(failed)} failed ({failed[0].target.name}{' and others' if len(failed) > 1 else ''}) and max_failures is {most}"
+
     def _write(self, entries: list[Entry]) -> None:
         by_target = {entry.target: entry for entry in entries}
 
         def work(target: Target) -> None:
             entry = by_target[target]
+            why = self._enough(entries)
+            if why:
+                raise Interrupted(f"not started, because {why}")
+            try:
+                write_all(target, entry)
+            except FleetcareError as problem:
+                entry.failure = problem.at(target=target.name)  # at once: max_failures counts it
+                raise
+
+        def write_all(target: Target, entry: Entry) -> None:
             problem: FleetcareError | None = None
             for change in entry.planned:
                 if problem is not None and not getattr(change, "even_after_failure", False):
@@ -201,6 +292,40 @@ class _Run:
         for entry in entries:
             entry.tried = entry.target.path in sent
             entry.unanswered = entry.target.path in waiting
+
+    def _verify(self, entries: list[Entry]) -> None:
+        """Take back what was written to a host that cannot be reached any more, while it still takes calls."""
+        tried = {entry.target: entry for entry in entries if entry.tried}
+        if not (tried and self.manner.verify and self.feature.undo):
+            return
+        for lost in reach.watch(self.session, tried, self.manner.verify, self.parallel):
+            with self.session.rescuing():
+                for target, seen in lost.items():
+                    self._take_back(tried[target], seen)
+
+    def _take_back(self, entry: Entry, seen: str) -> None:
+        target = entry.target
+        # The change that failed may have been made all the same, and have been the one that cut the host off.
+        made = entry.planned[: len(entry.done) + bool(entry.failure)]
+        steps = self.feature.undo(entry.plan.observed, made) if self.feature.undo and entry.plan else ()
+        cause = f"after {len(made)} change{'s' if len(made) != 1 else ''} it {seen}"
+        hint = "Look at the plan (--check --diff) and at who reaches the host over which port."
+        try:
+            reach.reconnect(self.session, target, GRACE)
+            for step in steps:
+                self.feature.translation.apply(self.session, target, entry.row, step)  # type: ignore[arg-type]
+                entry.undone.append(step)
+        except FleetcareError as problem:
+            what = f"{len(entry.undone)} of {len(steps)} steps back were made, then: {problem.cause}"
+            entry.failure = CutOff(
+                f"{cause}, and could not be brought back: {what}", target=target.name, fault=problem.fault, hint=_BY_HAND
+            )
+            return
+        entry.done.clear()
+        entry.unanswered = False
+        back = reach.comes_back(self.session, target, max(self.manner.verify, GRACE))
+        told = "everything was taken back and it is reachable again" if back else "everything was taken back and it is still not reachable"
+        entry.failure = CutOff(f"{cause}; {told}", target=target.name, hint=hint if back else _BY_HAND)
 
     def _read_back(self, entries: list[Entry]) -> None:
         """Look again until what was written holds and, where waiting was asked for, has taken effect."""

@@ -13,7 +13,7 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from .._client import vmomi
 from .._domain.errors import FleetcareError, HostUnreachable, Interrupted
-from .arguments import COMMON
+from .arguments import options_of
 from .feature import Feature
 from .pipeline import Entry, Outcome, execute, findings_of
 
@@ -24,7 +24,7 @@ def run(feature: Feature) -> None:
     """What a module's ``main`` does."""
     # A process of seconds that mostly builds trees: looking for cycles costs a fifth of its CPU and finds none.
     gc.set_threshold(200_000)
-    module = AnsibleModule(argument_spec={**COMMON, **feature.options}, supports_check_mode=True)
+    module = AnsibleModule(argument_spec=options_of(feature), supports_check_mode=True)
     if vmomi.IMPORT_ERROR:
         module.fail_json(msg=missing_required_lib("pyvmomi"), exception=vmomi.IMPORT_ERROR)
     try:
@@ -55,6 +55,10 @@ def result_of(outcome: Outcome, *, with_diff: bool) -> dict[str, Any]:
         "hosts": hosts,
         "hints": _hints(outcome),
     }
+    if outcome.waves:
+        result["waves"] = outcome.waves
+    if outcome.backup_file:
+        result["backup_file"] = outcome.backup_file
     if with_diff and outcome.feature.writes:
         result["diff"] = _diff(outcome, hosts)
     return result
@@ -80,6 +84,8 @@ def _entry(entry: Entry, outcome: Outcome) -> dict[str, Any]:
         result["changes"] = [change.describe() for change in changes]
     if undone and outcome.feature.writes:
         result["not_done"] = [change.describe() for change in undone]
+    if entry.undone:
+        result["undone"] = [change.describe() for change in entry.undone]
     if shown:
         facts = domain.report(shown.observed, outcome.wanted, outcome.seen, full=not outcome.feature.writes)
         result.update({name: value for name, value in facts.items() if value is not None})

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .._client.fanout import fan_out
@@ -47,10 +47,15 @@ PROPERTIES = (
     _NTPD,
     _NTP_CLIENT,
 )
+SHRINK: dict[str, Any] = {}
 PROBES = ("TestTimeService",)
 GAVE_UP = "esx.problem.ntpd.clock.correction.error"
 # An older event says nothing of why the service is down today.
 _GAVE_UP_COUNTS = datetime.timedelta(hours=24)
+
+
+def properties(wanted: Wanted) -> Sequence[str]:
+    return PROPERTIES
 
 
 def measure(session: Session, rows: Mapping[Target, Row], wanted: Wanted, parallel: int) -> dict[Any, Any]:

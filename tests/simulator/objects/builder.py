@@ -14,6 +14,7 @@ from .virtual_machine import VirtualMachine
 
 if TYPE_CHECKING:
     from ..host import Host
+    from ..state import NfsMount
     from ..world import World
 
 _HOLDS: dict[str, tuple[str, tuple[Any, ...]]] = {
@@ -57,6 +58,17 @@ class Builder:
             self._datacenters[name] = found
         return found
 
+    def share(self, datacenter: Datacenter, mount: NfsMount) -> Datastore:
+        """An NFS volume is one datastore for all hosts of a datacenter that have it mounted."""
+        found = next((item for item in datacenter.shares if item.share == mount), None)
+        if found is None:
+            found = self.world.add(
+                Datastore(self.world, self.world.next_id("datastore-"), mount.name, datacenter.folders["datastore"], mount)
+            )
+            found.datacenter = datacenter
+            datacenter.shares.append(found)
+        return found
+
     def folder(self, datacenter: Datacenter, path: str) -> Folder:
         """A (nested) host folder, "rack-1/upper"."""
         above = datacenter.folders["host"]
@@ -95,6 +107,8 @@ class Builder:
         self.world.hosts.append(made)
         for store in datacenter.stores:
             store.mounts.append(made)
+        for share in state.nfs:
+            self.share(datacenter, share).mounts.append(made)
         for network in datacenter.nets:
             network.attached.append(made)
         for _index in range(row.get("vms", 0)):

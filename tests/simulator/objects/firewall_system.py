@@ -137,6 +137,9 @@ class HostFirewallSystem(HostPart):
         hosts = spec.allowedHosts
         if hosts is None:
             return
+        refusal = self.option("empty_list_fault")
+        if refusal is not None and not (hosts.allIp or hosts.ipAddress or hosts.ipNetwork):
+            raise SoapFault(refusal, "A ruleset that does not allow all addresses must allow some.", invalidProperty="spec.allowedHosts")
         addresses = tuple(str(text) for text in hosts.ipAddress)
         networks = tuple((str(item.network), int(item.prefixLength)) for item in hosts.ipNetwork)
         for text in addresses:
@@ -144,6 +147,8 @@ class HostFirewallSystem(HostPart):
         for network, prefix in networks:
             text = f"{network}/{prefix}"
             _parsed(lambda text=text: ipaddress.ip_network(text, strict=False), "spec.allowedHosts.ipNetwork", text)
+        if hosts.allIp and not self.option("keeps_list_when_all_ip"):
+            addresses, networks = (), ()
         with self.state.changing():
             # The list is replaced whole (facts.md 3.1).
             old = self.state.rulesets[id]

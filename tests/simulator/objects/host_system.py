@@ -17,9 +17,10 @@ from ..host import Host
 from ..plain import data
 from ..registry import Call, Managed, operation, prop
 from ..versions import Api, older
+from ..ways import HTTPS
 from ..xmlwrite import frozen
-from . import date_time_system, firewall_system, network_system, option_manager, service_system, vsan_system
-from .inventory import ComputeResource, Datacenter, Entity, array
+from . import date_time_system, firewall_system, network_system, option_manager, service_system, storage_system, vsan_system
+from .inventory import NO_HOST, ComputeResource, Datacenter, Entity, array
 
 if TYPE_CHECKING:
     from ..world import World
@@ -72,6 +73,7 @@ FAMILIES: dict[str, Any] = {
     "firewallSystem": firewall_system.HostFirewallSystem,
     "networkSystem": network_system.HostNetworkSystem,
     "serviceSystem": service_system.HostServiceSystem,
+    "storageSystem": storage_system.HostStorageSystem,
     "virtualNicManager": network_system.HostVirtualNicManager,
     "vsanSystem": vsan_system.HostVsanSystem,
 }
@@ -84,6 +86,7 @@ class HostSystem(Entity):
     def __init__(self, world: World, moid: str, state: Host, parent: ComputeResource, datacenter: Datacenter) -> None:
         super().__init__(world, moid, state.name, parent)
         self.state = state
+        state.system = self
         self.datacenter = datacenter
         self.machines: list[Any] = []
 
@@ -140,6 +143,9 @@ class HostSystem(Entity):
                 "host": self.ref,
                 "product": self.product(),
                 "hyperThread": {"available": False, "active": False, "config": True},
+                "storageDevice": self.storage_device_info(),
+                "fileSystemVolume": self.file_system_info(),
+                "vsanHostConfig": self.vsan_info(),
                 "network": self.network_info(),
                 "capabilities": network_system.capabilities(),
                 "service": self.service_info(),
@@ -189,6 +195,8 @@ class HostSystem(Entity):
         return self.firewall_info() if self._config_readable else None
 
     def firewall_info(self) -> Any:
+        if self.option("firewall_info") == "unset":
+            return None
         self.state.settle()
         return firewall_system.firewall_info(self.state)
 
@@ -198,6 +206,27 @@ class HostSystem(Entity):
 
     def network_info(self) -> Any:
         return self.cached("network", None, lambda: network_system.network_info(self.state))
+
+    @prop("config.storageDevice")
+    def config_storage(self) -> Any:
+        return self.storage_device_info() if self._config_readable else None
+
+    def storage_device_info(self) -> Any:
+        return self.cached("storage", None, lambda: storage_system.storage_device_info(self.state))
+
+    @prop("config.fileSystemVolume")
+    def config_volumes(self) -> Any:
+        return self.file_system_info() if self._config_readable else None
+
+    def file_system_info(self) -> Any:
+        return self.cached("volumes", None, lambda: storage_system.file_system_info(self))
+
+    @prop("config.vsanHostConfig")
+    def config_vsan(self) -> Any:
+        return self.vsan_info() if self._config_readable else None
+
+    def vsan_info(self) -> Any:
+        return data("vim.vsan.host.ConfigInfo", {"enabled": self.state.vsan, "hostSystem": self.ref})
 
     @prop("config.virtualNicManagerInfo")
     def config_nics(self) -> Any:
@@ -283,13 +312,14 @@ class HostSystem(Entity):
                         "name": self.state.name,
                         "port": 443,
                         "product": self.product(),
+                        "sslThumbprint": self.state.thumbprint if self.world.kind == "vcenter" else None,
                         "vmotionEnabled": True,
                         "faultToleranceEnabled": False,
                     },
                     "quickStats": {"overallCpuUsage": 306, "overallMemoryUsage": 5986, "uptime": 178220},
                     "overallStatus": self._status(),
                     "rebootRequired": False,
-                    "managementServerIp": None if self.world.kind == "esxi" else "192.0.2.2",
+                    "managementServerIp": self.state.managed_by,
                     "maxEVCModeKey": "intel-icelake",
                 },
             )
@@ -301,7 +331,7 @@ class HostSystem(Entity):
 
     @prop("summary.managementServerIp")
     def management_server(self) -> Any:
-        return None if self.world.kind == "esxi" else "192.0.2.2"
+        return self.state.managed_by
 
     def _status(self) -> str:
         return "green" if self.state.connection == "connected" else "red"
@@ -390,9 +420,13 @@ class HostSystem(Entity):
     def datastoreBrowser(self) -> Any:
         return vim.host.DatastoreBrowser(f"datastoreBrowser-{self.moid}")
 
+    @property
+    def stores(self) -> list[Any]:
+        return [*self.datacenter.stores, *(item for item in self.datacenter.shares if self in item.mounts)]
+
     @prop
     def datastore(self) -> Any:
-        return array("vim.Datastore", [item.ref for item in self.datacenter.stores])
+        return array("vim.Datastore", [item.ref for item in self.stores])
 
     @prop
     def network(self) -> Any:
@@ -405,7 +439,7 @@ class HostSystem(Entity):
     # ---- operations -----------------------------------------------------------------------------------------------------------
     @operation(privilege="System.Read", needs_host=True)
     def QueryHostConnectionInfo(self, call: Call) -> Any:
-        return data("vim.host.ConnectInfo", {"serverIp": None, "inDasCluster": False, "host": self.summary()})
+        return data("vim.host.ConnectInfo", {"serverIp": self.state.managed_by, "inDasCluster": False, "host": self.summary()})
 
     @operation(privilege="System.Read", needs_host=True)
     def RetrieveHardwareUptime(self, call: Call) -> int:
@@ -431,6 +465,8 @@ class HostSystem(Entity):
 
     @operation(privilege="Host.Config.Connection", writes=True)
     def DisconnectHost_Task(self, call: Call) -> Any:
+        self._vcenter_only()
+
         def work() -> None:
             if self.state.connection == "disconnected":
                 raise SoapFault("InvalidState", "The operation is not allowed in the current state.")
@@ -440,12 +476,36 @@ class HostSystem(Entity):
 
     @operation(privilege="Host.Config.Connection", writes=True)
     def ReconnectHost_Task(self, call: Call, cnxSpec: Any = None, reconnectSpec: Any = None) -> Any:
+        self._vcenter_only()
+
         def work() -> None:
-            if self.state.connection == "notResponding":
-                raise SoapFault("HostConnectFault", f"Cannot contact the specified host ({self.state.name}).")
+            # One that is connected may be connected anew (API text: to change its thumbprint).
+            if not self.answers(HTTPS):
+                raise SoapFault("NoHost", NO_HOST.format(self.state.name), name=self.state.name)
+            if cnxSpec is not None and cnxSpec.sslThumbprint is not None:
+                self.verify(cnxSpec.sslThumbprint)
             self.world.set_connection(self, "connected")
 
         return self.world.start_task(call, "vim.HostSystem.reconnect", self, work)
+
+    def _vcenter_only(self) -> None:
+        if self.world.kind == "esxi":
+            raise SoapFault("NotSupported", "The operation is not supported on the object.")
+
+    def answers(self, port: int) -> bool:
+        """Whether a new connection of vCenter to the host's HTTPS port comes about."""
+        state = self.state
+        gone = not state.powered_on or (state.connection == "notResponding" and not self.world.ways.lost(self))
+        return port == HTTPS and not gone and state.lets_in_from("tcp", port, self.world.address)
+
+    def verify(self, thumbprint: str | None) -> None:
+        if thumbprint != self.state.thumbprint:
+            raise SoapFault(
+                "SSLVerifyFault",
+                "Authenticity of the host's SSL certificate is not verified.",
+                selfSigned=True,
+                thumbprint=self.state.thumbprint,
+            )
 
 
 # ---- views that all hosts of a profile share -------------------------------------------------------------------------------------

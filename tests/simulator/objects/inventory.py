@@ -8,12 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import VmomiSupport, vim
 
+from ..errors import SoapFault
 from ..plain import data
 from ..registry import Call, Managed, operation, prop
 from ..xmlwrite import frozen
 
 if TYPE_CHECKING:
+    from ..state import NfsMount
     from ..world import World
+
+
+NO_HOST = (
+    "Cannot contact the specified host ({}). The host may not be available on the network, a network configuration problem may exist, "
+    "or the management services on this host may not be responding."
+)
 
 
 def references(values: Any) -> Any:
@@ -94,12 +102,13 @@ class Folder(Entity):
 class Datacenter(Entity):
     TYPE = vim.Datacenter
     folders: dict[str, Folder]
-    stores: list[Datastore]
+    stores: list[Datastore]  # what all its hosts have
+    shares: list[Datastore]  # NFS volumes, which some have
     nets: list[Network]
 
     def __init__(self, world: World, moid: str, name: str, parent: Entity | None) -> None:
         super().__init__(world, moid, name, parent)
-        self.folders, self.stores, self.nets = {}, [], []
+        self.folders, self.stores, self.shares, self.nets = {}, [], [], []
 
     @prop
     def vmFolder(self) -> Any:
@@ -119,11 +128,32 @@ class Datacenter(Entity):
 
     @prop
     def datastore(self) -> Any:
-        return array("vim.Datastore", [item.ref for item in self.stores])
+        return array("vim.Datastore", [item.ref for item in (*self.stores, *self.shares)])
 
     @prop
     def network(self) -> Any:
         return array("vim.Network", [item.ref for item in self.nets])
+
+    @operation(privilege="System.View")
+    def QueryConnectionInfo(
+        self,
+        call: Call,
+        hostname: str,
+        port: int,
+        username: str,
+        password: str,
+        sslThumbprint: str | None = None,
+        sslCertificate: str | None = None,
+    ) -> Any:
+        """vCenter opens a new connection to a host: no session and no heartbeat window helps who is shut out."""
+        if self.world.kind == "esxi":
+            raise SoapFault("NotSupported", "The operation is not supported on the object.")
+        found = self.world.named(hostname)
+        if found is None or found.state.connection == "disconnected" or not found.answers(port):
+            raise SoapFault("NoHost", NO_HOST.format(hostname), name=hostname)
+        found.verify(sslThumbprint)
+        # A host's own accounts are not simulated: no name and password are right.
+        raise SoapFault("InvalidLogin", "Cannot complete login due to an incorrect user name or password.")
 
     @prop
     def configuration(self) -> Any:
@@ -151,7 +181,8 @@ class ComputeResource(Entity):
 
     @prop
     def datastore(self) -> Any:
-        return array("vim.Datastore", [item.ref for item in self.datacenter.stores])
+        shares = [item for item in self.datacenter.shares if any(host in item.mounts for host in self.members)]
+        return array("vim.Datastore", [item.ref for item in (*self.datacenter.stores, *shares)])
 
     @prop
     def network(self) -> Any:
@@ -266,9 +297,10 @@ class Datastore(Entity):
     datacenter: Datacenter
     mounts: list[Any]
 
-    def __init__(self, world: World, moid: str, name: str, parent: Entity) -> None:
+    def __init__(self, world: World, moid: str, name: str, parent: Entity, share: NfsMount | None = None) -> None:
         super().__init__(world, moid, name, parent)
         self.mounts = []
+        self.share = share
         self.url = f"ds:///vmfs/volumes/{moid}/"
 
     @prop
@@ -284,7 +316,7 @@ class Datastore(Entity):
                     "freeSpace": 1 << 39,
                     "accessible": True,
                     "multipleHostAccess": len(self.mounts) > 1,
-                    "type": "VMFS",
+                    "type": self.share.kind if self.share is not None else "VMFS",
                     "maintenanceMode": "normal",
                 },
             )
@@ -292,7 +324,29 @@ class Datastore(Entity):
 
     @prop
     def info(self) -> Any:
-        return data("vim.Datastore.Info", {"name": self.title, "url": self.url, "freeSpace": 1 << 39, "maxFileSize": 1 << 46})
+        values = {"name": self.title, "url": self.url, "freeSpace": 1 << 39, "maxFileSize": 1 << 46}
+        if self.share is None:
+            return data("vim.Datastore.Info", values)
+        return data("vim.host.NasDatastoreInfo", {**values, "maxMemoryFileSize": 1 << 46, "nas": self.volume()})
+
+    def volume(self) -> Any:
+        """The file system as its hosts have it mounted."""
+        if self.share is None:
+            extent = [{"diskName": "mpx.vmhba64:C0:T0:L0", "partition": 1}]
+            made = {"type": "VMFS", "name": self.title, "capacity": 1 << 40, "majorVersion": 6, "version": "6.82", "uuid": self.moid}
+            return data("vim.host.VmfsVolume", {**made, "blockSizeMb": 1, "maxBlocks": 63963136, "extent": extent, "vmfsUpgradable": False})
+        return data(
+            "vim.host.NasVolume",
+            {
+                "type": self.share.kind,
+                "name": self.title,
+                "capacity": 1 << 40,
+                "remoteHost": self.share.server,
+                "remotePath": self.share.path,
+                "remoteHostNames": [self.share.server],
+                "securityType": "AUTH_SYS",
+            },
+        )
 
     @prop("host")
     def hosts(self) -> Any:

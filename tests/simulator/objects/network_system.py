@@ -55,7 +55,7 @@ def _vnic(host: Host, key: str) -> dict[str, Any]:
         "key": key,
         "portgroup": "Management Network",
         "spec": {
-            "ip": {"dhcp": False, "ipAddress": host.address, "subnetMask": "255.254.0.0"},
+            "ip": {"dhcp": host.dhcp, "ipAddress": host.address, "subnetMask": "255.254.0.0"},
             "mac": host.mac,
             "portgroup": "Management Network",
             "mtu": 1500,
@@ -67,7 +67,15 @@ def _vnic(host: Host, key: str) -> dict[str, Any]:
 
 def dns_config(host: Host) -> dict[str, Any]:
     short, _dot, domain = host.name.partition(".")
-    return {"dhcp": False, "hostName": short, "domainName": domain, "address": ["192.0.2.53"], "searchDomain": [domain] if domain else []}
+    made = {
+        "dhcp": host.dhcp,
+        "hostName": short,
+        "domainName": domain,
+        "address": list(host.dns),
+        "searchDomain": [domain] if domain else [],
+    }
+    # As captured: a host that has its settings from DHCP names the nic they came by.
+    return {**made, "virtualNicDevice": "vmk0"} if host.dhcp else made
 
 
 def network_info(host: Host) -> Any:

@@ -369,6 +369,7 @@ class PropertyCollector(Managed):
                     one.last = {}
             cancelled = state.cancelled
             while True:
+                world.ways.tick()
                 updates = state.pending or [update for one in list(state.filters.values()) for update in one.updates(call)]
                 state.pending = []
                 if updates:

@@ -79,6 +79,7 @@ class Task(Managed):
         with world.lock:
             if self.finished:
                 return
+            world.ways.tick()
             try:
                 result = work()
                 self.fields.update(state="success", result=result)

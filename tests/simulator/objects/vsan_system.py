@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: fleetcare.esxi contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""HostVsanSystem of a host without vSAN: community.vmware's vmware_host_facts asks every host for it."""
+"""HostVsanSystem: whether a host takes part in vSAN. community.vmware's vmware_host_facts asks every host for it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class HostVsanSystem(HostPart):
 
     @prop
     def config(self) -> Any:
-        return data("vim.vsan.host.ConfigInfo", {"enabled": False, "hostSystem": self.owner.ref})
+        return self.owner.config_vsan()
 
     @operation(privilege="System.Read", needs_host=True)
     def QueryHostStatus(self, call: Call) -> Any:

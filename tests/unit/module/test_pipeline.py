@@ -28,7 +28,7 @@ from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.errors impo
 from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.plan import Finding, Plan, described
 from ansible_collections.fleetcare.esxi.plugins.module_utils._module import pipeline
 from ansible_collections.fleetcare.esxi.plugins.module_utils._module import run as door
-from ansible_collections.fleetcare.esxi.plugins.module_utils._module.arguments import COMMON
+from ansible_collections.fleetcare.esxi.plugins.module_utils._module.arguments import CHANGES, ENDPOINT, HOSTS, RUN
 from ansible_collections.fleetcare.esxi.plugins.module_utils._module.feature import Feature
 from ansible_collections.fleetcare.esxi.plugins.module_utils._module.pipeline import Outcome
 
@@ -113,8 +113,11 @@ class World:
     written: list[tuple[str, int]] = field(default_factory=list)
     reads: list[list[str]] = field(default_factory=list)
     after_read: Callable[[World, int], None] = lambda world, count: None
-    PROPERTIES: tuple[str, ...] = (PATH, f"{MANAGER}/x")
     PROBES: tuple[str, ...] = ()
+    SHRINK: Mapping[str, Any] = field(default_factory=dict)
+
+    def properties(self, wanted: int) -> tuple[str, ...]:
+        return (PATH, f"{MANAGER}/x")
 
     def measure(self, session: Any, rows: Any, wanted: int, parallel: int) -> dict[Any, Any]:
         return {target: {} for target in rows}
@@ -134,7 +137,7 @@ class World:
         if problem:
             raise problem
 
-    def collect(self, _session: Any, refs: list[Ref], _paths: Any, _known: Any = None) -> dict[Ref, Row]:
+    def collect(self, _session: Any, refs: list[Ref], _paths: Any, _known: Any = None, _shrink: Any = None) -> dict[Ref, Row]:
         self.reads.append([ref.id for ref in refs])
         found = {
             ref: Row(ref, {PATH: self.numbers[ref.id], MANAGER: Ref("X", "x")}, self.missing.get(ref.id, {}))
@@ -646,7 +649,7 @@ def test_a_defect_of_ours_is_a_sentence_with_its_place_and_no_traceback(monkeypa
 def test_every_module_supports_check_mode_and_has_the_common_options(monkeypatch: pytest.MonkeyPatch) -> None:
     ran(monkeypatch, outcome_of(None))
     assert FakeModule.arguments["supports_check_mode"] is True
-    assert {*COMMON, "number"} == set(FakeModule.arguments["argument_spec"])
+    assert {*ENDPOINT, *HOSTS, *RUN, *CHANGES, "number"} == set(FakeModule.arguments["argument_spec"])
     assert FakeModule.arguments["argument_spec"]["password"]["no_log"] is True
 
 

@@ -26,6 +26,7 @@ from pyVmomi import SoapAdapter, vim, vmodl
 from tests.simulator import ScenarioError, Simulator
 from tests.simulator.__main__ import coverage_table
 from tests.simulator.registry import Managed
+from tests.simulator.scenario import FOLDER
 from tests.unit.simulator.conftest import Raw, client, read
 
 ROOT = Path(__file__).parents[3]
@@ -384,6 +385,16 @@ def test_privileges_and_results_agree_with_pyvmomis_tables() -> None:
         ({"faults": [{"method": "x", "then_state": "gone"}]}, "then_state"),
         ({"kind": "esxi", "hosts": [{"count": 2}]}, "exactly one host"),
         ({"hosts": [{"name": "h-{x}"}]}, "only {n}"),
+        ({"vcenter": {"address": "vc"}}, "vcenter.address is 'vc', it must be an IP address"),
+        ({"vcenter": {"options": {"heartbeat_timeout": "soon"}}}, "heartbeat_timeout is 'soon', it must be a number"),
+        ({"client_address": 7}, "client_address is 7, it must be a text"),
+        ({"hosts": [{"nfs": [{"version": 3}]}]}, r"hosts\[0\].nfs\[0\]: the key 'server' is missing"),
+        ({"hosts": [{"nfs": [{"server": "192.0.2.7", "version": 4}]}]}, "version is 4, it must be 3 or 41"),
+        ({"hosts": [{"nfs": [{"server": "nas"}]}]}, "'nas' is no address; a server given by name needs `address`"),
+        ({"hosts": [{"iscsi": [{"port": 3260}]}]}, r"iscsi\[0\]: the key 'address' is missing"),
+        ({"hosts": [{"managed_by": "192.0.2.2"}]}, "this is for kind esxi"),
+        ({"hosts": [{"options": {"firewall_established": "die"}}]}, "survive"),
+        ({"hosts": [{"rulesets": {"snmp": {"allowed_hosts": {"ip_network": ["10.0.0.0/40"]}}}}]}, "is no network such as"),
         ({"users": {"u": {"pasword": "x"}}}, "did you mean password"),
     ],
 )
@@ -392,7 +403,7 @@ def test_a_bad_scenario_is_one_sentence(source: Any, words: str) -> None:
         Simulator(source)
 
 
-@pytest.mark.parametrize("name", ["tiny", "drifting", "fleet", "standalone", "standalone67", "permissions"])
+@pytest.mark.parametrize("name", [path.stem for path in FOLDER.glob("*.yml")])
 def test_every_scenario_serves(name: str) -> None:
     with Simulator(name, hosts=4 if name == "fleet" else None) as sim, client(sim) as si:
         assert read(si, ["name", "config", "summary", "hardware", "capability", "runtime", "configManager"], max_objects=14)

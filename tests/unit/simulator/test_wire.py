@@ -51,6 +51,8 @@ def test_every_required_property_of_every_object_has_a_value(sim: Simulator, si:
         manager.networkSystem,
         manager.virtualNicManager,
         manager.advancedOption,
+        manager.storageSystem,
+        manager.vsanSystem,
     ]
     kinds = {type(one).__name__ for one in objects}
     assert {

@@ -1,0 +1,277 @@
+# SPDX-FileCopyrightText: fleetcare.esxi contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is wanted of a firewall, and how options become that. Pure. Private to this collection."""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import BadInput
+from .firewall_addresses import Network, addresses_given, minus, networks_given, tidy
+from .firewall_catalogue import RULESETS, SERVICES
+from .firewall_model import Allowed
+
+RECORD = "fleetcare.esxi firewall record 1"
+_SPELLED = {key.lower(): key for key in RULESETS}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hosts:
+    """Whom to let in. None leaves a part as it is; ``mode`` replace, merge or remove is about the two lists."""
+
+    all_ip: bool | None = None
+    addresses: tuple[Network, ...] | None = None
+    networks: tuple[Network, ...] | None = None
+    mode: str = "replace"
+
+    @property
+    def listed(self) -> tuple[Network, ...]:
+        return (self.addresses or ()) + (self.networks or ())
+
+    def applied_to(self, have: Allowed) -> Allowed:
+        """What a ruleset should have then. Naming peers to a ruleset that is open to all closes it to the others."""
+        if self.mode == "replace":
+            all_ip = have.all_ip and not self.listed if self.all_ip is None else self.all_ip
+            addresses = have.addresses if self.addresses is None else self.addresses
+            networks = have.ranges if self.networks is None else self.networks
+            return Allowed(all_ip, Allowed.only((*addresses, *networks)).networks)
+        all_ip = have.all_ip if self.all_ip is None else self.all_ip
+        if all_ip:
+            return Allowed(True, have.networks)
+        if self.mode == "merge":
+            return Allowed.only((*have.networks, *self.listed))
+        return Allowed.only(minus(have.networks, self.listed))
+
+    def takes_from_all(self, have: Allowed) -> bool:
+        """Taking peers out of "everybody" cannot be written as a list."""
+        return self.mode == "remove" and bool(self.listed) and have.all_ip and self.all_ip is not False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuleWish:
+    """``origin`` is how people know it: the option and what stands in it."""
+
+    key: str
+    enabled: bool | None
+    hosts: Hosts | None
+    origin: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PortWish:
+    first: int
+    last: int
+    protocol: str
+    direction: str
+    open: bool
+    hosts: Hosts | None
+    origin: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceWish:
+    name: str
+    open: bool
+    hosts: Hosts | None
+    origin: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """One host of a record: every ruleset and the default policy as they were."""
+
+    name: str
+    moid: str
+    rulesets: Mapping[str, tuple[bool, Allowed]]
+    incoming_blocked: bool
+    outgoing_blocked: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """None and empty mean: leave it as it is. ``full``: a look at everything, for the module that only informs."""
+
+    rules: tuple[RuleWish, ...] = ()
+    ports: tuple[PortWish, ...] = ()
+    services: tuple[ServiceWish, ...] = ()
+    incoming_blocked: bool | None = None
+    outgoing_blocked: bool | None = None
+    exclusive: bool = False
+    allow_lockout: bool = False
+    record: tuple[Recorded, ...] | None = None
+    full: bool = False
+    catalogue: bool = False
+    questions: tuple[PortWish, ...] = ()
+
+    @property
+    def whole(self) -> bool:
+        """Whether every ruleset of a host has to be read to judge it."""
+        return bool(self.ports or self.services or self.exclusive or self.full or self.record is not None or len(self.rules) > 10)
+
+
+def parse(params: Mapping[str, Any]) -> Wanted:
+    """Module options as a wish. Raises BadInput."""
+    if "opens" in params:
+        questions = tuple(_port(f"opens entry {n}", entry) for n, entry in enumerate(params["opens"] or (), 1))
+        return Wanted(full=True, catalogue=bool(params.get("catalogue")), questions=questions)
+    policy = params.get("default_policy") or {}
+    wanted = Wanted(
+        rules=_rules(params.get("rules") or ()),
+        ports=tuple(_port(f"ports entry {n}", entry) for n, entry in enumerate(params.get("ports") or (), 1)),
+        services=_services(params.get("services") or ()),
+        incoming_blocked=policy.get("incoming_blocked"),
+        outgoing_blocked=policy.get("outgoing_blocked"),
+        exclusive=bool(params.get("exclusive")),
+        allow_lockout=bool(params.get("allow_lockout")),
+        record=None if params.get("restore") is None else _record(params["restore"]),
+    )
+    named = bool(wanted.rules or wanted.ports or wanted.services)
+    if wanted.record is not None and (named or wanted.exclusive or policy):
+        raise BadInput(
+            "restore is given beside other wishes", hint="A record says everything; leave out rules, ports, services and the like."
+        )
+    if wanted.exclusive and not named:
+        raise BadInput(
+            "exclusive: true with nothing listed would close everything that can be closed",
+            hint="List in rules, ports or services what has to stay open.",
+        )
+    return wanted
+
+
+def _rules(entries: Iterable[Mapping[str, Any]]) -> tuple[RuleWish, ...]:
+    found: dict[str, RuleWish] = {}
+    for number, entry in enumerate(entries, 1):
+        name = (entry.get("name") or "").strip()
+        if not name:
+            raise BadInput(f"rules entry {number} has no name", hint="Name a ruleset, for example syslog; esxi_firewall_info lists them.")
+        if '"' in name or "[" in name:
+            raise BadInput(f"rules entry {number} has {name!r}, which is no name of a ruleset", hint="esxi_firewall_info lists the names.")
+        key = _SPELLED.get(name.lower(), name)
+        if key in found:
+            raise BadInput(f"rules names {key!r} twice", hint="Put both wishes into one entry.")
+        found[key] = RuleWish(
+            key=key, enabled=entry.get("enabled"), hosts=_hosts(f"rules entry {number} ({key})", entry), origin=f"rules: {key}"
+        )
+    return tuple(found.values())
+
+
+def _services(entries: Iterable[Mapping[str, Any]]) -> tuple[ServiceWish, ...]:
+    found: dict[str, ServiceWish] = {}
+    for number, entry in enumerate(entries, 1):
+        name = (entry.get("name") or "").strip().lower().replace("-", "_").replace(" ", "_")
+        if name not in SERVICES:
+            near = difflib.get_close_matches(name, SERVICES, n=3, cutoff=0.5)
+            told = f"Did you mean {' or '.join(near)}?" if near else f"There are: {', '.join(SERVICES)}."
+            raise BadInput(f"services entry {number} has {entry.get('name')!r}, which is no service of the catalogue", hint=told)
+        if name in found:
+            raise BadInput(f"services names {name!r} twice", hint="Put both wishes into one entry.")
+        found[name] = ServiceWish(
+            name=name,
+            open=(entry.get("state") or "open") == "open",
+            hosts=_hosts(f"services entry {number} ({name})", entry),
+            origin=f"services: {name}",
+        )
+    return tuple(found.values())
+
+
+def _port(where: str, entry: Mapping[str, Any]) -> PortWish:
+    text = str(entry.get("port") or "").strip()
+    first, dash, last = (part.strip() for part in text.partition("-"))
+    numbers = [first, last] if dash else [first]
+    if not all(part.isascii() and part.isdigit() and 1 <= int(part) <= 65535 for part in numbers) or int(numbers[0]) > int(numbers[-1]):
+        raise BadInput(f"{where} has port {text!r}, which is neither a port nor a range", hint="Write for example 514 or 8301-8302.")
+    protocol, direction = entry.get("protocol") or "tcp", entry.get("direction") or ""
+    ports = numbers[0] if numbers[0] == numbers[-1] else f"{numbers[0]}-{numbers[-1]}"
+    return PortWish(
+        first=int(numbers[0]),
+        last=int(numbers[-1]),
+        protocol=protocol,
+        direction=direction,
+        open=(entry.get("state") or "open") == "open",
+        hosts=_hosts(where, entry),
+        origin=f"ports: {protocol}/{ports}{f' {direction}' if direction else ''}",
+    )
+
+
+def _hosts(where: str, entry: Mapping[str, Any]) -> Hosts | None:
+    given = entry.get("allowed_hosts")
+    mode = entry.get("allowed_hosts_mode") or "replace"
+    if given is None:
+        if entry.get("allowed_hosts_mode") not in (None, "replace"):
+            raise BadInput(f"{where} has allowed_hosts_mode: {mode} and no allowed_hosts", hint="Name the hosts, or leave the mode out.")
+        return None
+    all_ip, addresses, networks = given.get("all_ip"), given.get("ip_address"), given.get("ip_network")
+    if all_ip is None and addresses is None and networks is None:
+        return None
+    hosts = Hosts(
+        all_ip=all_ip,
+        addresses=None if addresses is None else addresses_given(f"{where}: ip_address", addresses),
+        networks=None if networks is None else networks_given(f"{where}: ip_network", networks),
+        mode=mode,
+    )
+    if all_ip and hosts.listed:
+        raise BadInput(f"{where} has all_ip: true and a list, which would then mean nothing", hint="Leave out one of the two.")
+    if mode != "replace" and not hosts.listed and all_ip is None:
+        raise BadInput(f"{where} has nothing to {mode}", hint="Name addresses or networks, or leave allowed_hosts out.")
+    return hosts
+
+
+# ---- records: the state before a run, as a file that the module takes back ------------------------------------------
+
+
+def recorded(name: str, moid: str, rulesets: Mapping[str, Any], incoming_blocked: bool, outgoing_blocked: bool) -> dict[str, Any]:
+    """One host for a record; ``rulesets`` are those of its state."""
+    return {
+        "name": name,
+        "moid": moid,
+        "default_policy": {"incoming_blocked": incoming_blocked, "outgoing_blocked": outgoing_blocked},
+        "rules": [
+            {
+                "name": key,
+                "enabled": ruleset.enabled,
+                "allowed_hosts": {
+                    "all_ip": ruleset.allowed.all_ip,
+                    "ip_address": [str(n.network_address) for n in ruleset.allowed.addresses],
+                    "ip_network": [str(n) for n in ruleset.allowed.ranges],
+                },
+            }
+            for key, ruleset in rulesets.items()
+        ],
+    }
+
+
+def _record(data: Any) -> tuple[Recorded, ...]:
+    hint = "Use a file that a run with backup: true has written."
+    if not isinstance(data, Mapping) or data.get("format") != RECORD:
+        raise BadInput("the file in restore is no record of a firewall", hint=hint)
+    try:
+        return tuple(_host_of_record(entry) for entry in data["hosts"])
+    except (KeyError, TypeError, AttributeError, ValueError) as problem:
+        raise BadInput(f"the file in restore is damaged: {type(problem).__name__}: {problem}", hint=hint) from problem
+
+
+def _host_of_record(entry: Mapping[str, Any]) -> Recorded:
+    rulesets = {}
+    for rule in entry["rules"]:
+        allowed = rule["allowed_hosts"]
+        networks = tidy(ipaddress.ip_network(_exactly(str, text)) for text in (*allowed["ip_address"], *allowed["ip_network"]))
+        rulesets[_exactly(str, rule["name"])] = (_exactly(bool, rule["enabled"]), Allowed(_exactly(bool, allowed["all_ip"]), networks))
+    policy = entry["default_policy"]
+    return Recorded(
+        name=entry["name"],
+        moid=entry["moid"],
+        rulesets=rulesets,
+        incoming_blocked=_exactly(bool, policy["incoming_blocked"]),
+        outgoing_blocked=_exactly(bool, policy["outgoing_blocked"]),
+    )
+
+
+def _exactly(kind: type, value: Any) -> Any:
+    """A file that people have touched may say "false", which is true to Python and would open what it means to close."""
+    if not isinstance(value, kind):
+        raise ValueError(f"{value!r} is no {kind.__name__}")
+    return value

@@ -1,0 +1,47 @@
+# SPDX-FileCopyrightText: fleetcare.esxi contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The state before a run as a file, and such a file as input. Private to this collection."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from .._domain.errors import BadInput, FleetcareError
+
+
+def write(folder: str, form: str, endpoint: str, hosts: list[dict[str, Any]]) -> str:
+    """Returns the path of a new file of mode 0600. Raises FleetcareError; nothing was changed on any host by then."""
+    now = datetime.datetime.now(datetime.timezone.utc)
+    word = form.split()[1]
+    path = os.path.join(os.path.expanduser(folder), f"{re.sub(r'[^A-Za-z0-9.-]', '_', endpoint)}-{word}-{now:%Y%m%dT%H%M%S%fZ}.json")
+    data = {"format": form, "endpoint": endpoint, "taken": now.isoformat(timespec="seconds"), "hosts": hosts}
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            json.dump(data, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as problem:
+        raise FleetcareError(
+            f"the record of the state before could not be written to {path}: {problem.strerror}, so nothing was changed",
+            hint="Name a folder that can be written in backup_dir, or leave backup out.",
+        ) from None
+    return path
+
+
+def read(path: str) -> Mapping[str, Any]:
+    try:
+        with open(os.path.expanduser(path), encoding="utf-8") as file:
+            data = json.load(file)
+    except OSError as problem:
+        raise BadInput(f"restore: {path} cannot be read: {problem.strerror}", hint="Name a file that backup: true has written.") from None
+    except ValueError:
+        raise BadInput(f"restore: {path} is no JSON", hint="Name a file that backup: true has written.") from None
+    if not isinstance(data, dict):
+        raise BadInput(f"restore: {path} is no record", hint="Name a file that backup: true has written.")
+    return data

@@ -1,0 +1,260 @@
+# SPDX-FileCopyrightText: fleetcare.esxi contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Firewalls of ESXi hosts, between vSphere's objects and plain values. Private to this collection."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from .._client.inventory import Target
+from .._client.properties import NOT_UNDERSTOOD, Row, collect
+from .._client.session import Session
+from .._client.vmomi import vim
+from .._domain import firewall as domain
+from .._domain.errors import PermissionMissing
+from .._domain.firewall_addresses import is_single, kept_by_host, parsed
+from .._domain.firewall_model import (
+    IN,
+    OUT,
+    Allowed,
+    DisableRuleset,
+    EnableRuleset,
+    Peer,
+    Rule,
+    Ruleset,
+    SetAllowedHosts,
+    SetDefaultPolicy,
+    State,
+)
+from .._domain.firewall_wanted import Wanted
+from .._domain.plan import Change
+
+_FIREWALL = "configManager.firewallSystem"
+_POLICY = f"{_FIREWALL}/firewallInfo.defaultPolicy"
+_RULESETS = f"{_FIREWALL}/firewallInfo.ruleset"
+_SERVICES = "configManager.serviceSystem/serviceInfo.service"
+_TIME = "configManager.dateTimeSystem/dateTimeInfo.ntpConfig"
+_DNS = "configManager.networkSystem/dnsConfig"
+_NICS = "configManager.networkSystem/networkInfo.vnic"
+_MOUNTS = "configManager.storageSystem/fileSystemVolumeInfo.mountInfo"
+_ADAPTERS = "configManager.storageSystem/storageDeviceInfo.hostBusAdapter"
+_VSAN = "configManager.vsanSystem/config.enabled"
+_VCENTER = "summary.managementServerIp"
+# Whom a host has to hear. Read only of hosts that are about to change: it is several times what a ruleset takes.
+_PEERS = (_SERVICES, _TIME, _DNS, _NICS, _MOUNTS, _ADAPTERS, _VSAN, _VCENTER)
+PROBES = ()
+
+
+def properties(wanted: Wanted) -> Sequence[str]:
+    """One ruleset by its key is 1.2 KB, all of them are 19 KB a host."""
+    rulesets = [_RULESETS] if wanted.whole else [f'{_RULESETS}["{wish.key}"]' for wish in wanted.rules]
+    return ("name", "config.product.version", _POLICY, *rulesets)
+
+
+def measure(session: Session, rows: Mapping[Target, Row], wanted: Wanted, parallel: int) -> dict[Any, Any]:
+    """Of hosts with something to change: everything else in their firewall, and whom they have to hear."""
+    if wanted.full:
+        needy = list(rows)
+    else:
+        needy = [target for target, row in rows.items() if _changes(row, wanted)]
+    if not needy:
+        return {}
+    paths = _PEERS if wanted.whole else (*_PEERS, _RULESETS)
+    found = collect(session, [target.ref for target in needy], paths, shrink=SHRINK)
+    address = _own_address(session)
+    return {target: {"more": found[target.ref], "address": address} for target in needy if target.ref in found}
+
+
+def _changes(row: Row, wanted: Wanted) -> bool:
+    try:
+        return bool(domain.plan(observe(row, {}), wanted, None).changes)
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return False  # what is wrong with it is told where it is observed
+
+
+def _own_address(session: Session) -> str | None:
+    """This control node's address as the server sees it, which a NAT or a proxy may have changed.
+
+    A host that hands connections on within itself may see its own loopback there; then this end's address is the best.
+    """
+    manager = session.manager("sessionManager")
+    row = collect(session, [manager], ["currentSession"]).get(manager) if manager else None
+    seen = (row.values.get("currentSession") or {}).get("ipAddress") if row else None
+    known = parsed(seen or "")
+    if known is None or known.network_address.is_loopback:
+        return session.local_address or seen
+    mapped = getattr(known.network_address, "ipv4_mapped", None)
+    return str(mapped or known.network_address)
+
+
+def observe(row: Row, extra: Mapping[str, Any]) -> State:
+    more: Row | None = extra.get("more")
+    values = {**row.values, **more.values} if more else row.values
+    policy = values.get(_POLICY)
+    listed = values.get(_RULESETS)
+    if listed is None:
+        listed = _rulesets(value for path, value in values.items() if path.startswith(f'{_RULESETS}["'))
+    return State(
+        name=values.get("name", ""),
+        moid=row.ref.id,
+        version=values.get("config.product.version", ""),
+        rulesets=None if policy is None else listed,
+        incoming_blocked=(policy or {}).get("incomingBlocked", True),
+        outgoing_blocked=(policy or {}).get("outgoingBlocked", True),
+        running=values.get(_SERVICES) or frozenset(),
+        peers=tuple(_peers(more, extra.get("address"))) if more else (),
+        complete=more is not None,
+    )
+
+
+def _rulesets(items: Iterable[Mapping[str, Any]]) -> dict[str, Ruleset]:
+    return {item["key"]: _ruleset(item) for item in items}
+
+
+def _ruleset(item: Mapping[str, Any]) -> Ruleset:
+    allowed = item.get("allowedHosts") or {"allIp": True}
+    return _made(
+        item["key"],
+        item["enabled"],
+        item.get("label", ""),
+        item.get("required", False),
+        item.get("service") or None,
+        item.get("userControllable"),
+        item.get("ipListUserConfigurable"),
+        allowed["allIp"],
+        tuple(allowed.get("ipAddress", ())),
+        tuple((network["network"], network["prefixLength"]) for network in allowed.get("ipNetwork", ())),
+        tuple(
+            (rule["direction"], rule["protocol"], rule["port"], rule.get("endPort") or rule["port"], rule.get("portType") == "src")
+            for rule in item.get("rule", ())
+        ),
+    )
+
+
+@functools.lru_cache(maxsize=8192)
+def _made(
+    key: str,
+    enabled: bool,
+    label: str,
+    required: bool,
+    service: str | None,
+    controllable: bool | None,
+    listable: bool | None,
+    all_ip: bool,
+    addresses: tuple[str, ...],
+    networks: tuple[tuple[str, int], ...],
+    rules: tuple[tuple[str, str, int, int, bool], ...],
+) -> Ruleset:
+    """The hosts of a fleet have mostly the same rulesets: each is made, and kept, once."""
+    return Ruleset(
+        key=key,
+        enabled=enabled,
+        label=label,
+        required=required,
+        service=service,
+        controllable=controllable,
+        listable=listable,
+        allowed=Allowed(all_ip, kept_by_host(addresses, networks)),
+        rules=tuple(Rule(*rule) for rule in rules),
+    )
+
+
+def _running(services: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+    return frozenset(service["key"] for service in services if service["running"])
+
+
+def _by_dhcp(nics: Iterable[Mapping[str, Any]]) -> bool:
+    return any(((nic.get("spec") or {}).get("ip") or {}).get("dhcp") for nic in nics)
+
+
+def _nfs_servers(mounts: Iterable[Mapping[str, Any]]) -> list[str]:
+    volumes = [volume for mount in mounts if str((volume := mount.get("volume") or {}).get("type", "")).startswith("NFS")]
+    return [server for volume in volumes for server in volume.get("remoteHostNames") or [volume["remoteHost"]]]
+
+
+def _iscsi_targets(adapters: Iterable[Mapping[str, Any]]) -> list[tuple[str, int]]:
+    targets = [target for adapter in adapters for target in adapter.get("configuredSendTarget", ())]
+    return [(target["address"], target.get("port") or 3260) for target in targets]
+
+
+# A host's adapters and services are tens of kilobytes as they come; this is what is kept of them.
+SHRINK = {
+    path.partition("/")[2]: reader
+    for path, reader in {
+        _RULESETS: _rulesets,
+        _SERVICES: _running,
+        _NICS: _by_dhcp,
+        _MOUNTS: _nfs_servers,
+        _ADAPTERS: _iscsi_targets,
+    }.items()
+}
+
+
+def _peers(more: Row, own: str | None) -> Iterator[Peer]:
+    refused = [path for path, fault in more.missing.items() if fault in ("NoPermission", "NotAuthenticated", NOT_UNDERSTOOD)]
+    if refused:
+        raise PermissionMissing(
+            f"whom the host has to hear cannot be told, because {refused[0]} cannot be read",
+            fault=more.missing[refused[0]],
+            hint="Grant System.Read on the host.",
+        )
+    values = more.values
+    running = values.get(_SERVICES) or frozenset()
+    vcenter = values.get(_VCENTER)
+    if own:
+        yield Peer(who="this control node", direction=IN, protocol="tcp", port=443, address=own)
+        if "TSM-SSH" in running:
+            yield Peer(who="this control node by SSH", direction=IN, protocol="tcp", port=22, address=own)
+    if vcenter:
+        yield Peer(who="vCenter", direction=IN, protocol="tcp", port=443, address=vcenter)
+        yield Peer(who="vCenter", direction=IN, protocol="tcp", port=902, address=vcenter)
+        yield Peer(who="heartbeat to vCenter", direction=OUT, protocol="udp", port=902, address=vcenter)
+    if "ntpd" in running:
+        for entry in (values.get(_TIME) or {}).get("server", ()):
+            yield Peer(who="time server", direction=OUT, protocol="udp", port=123, address=entry.partition(" ")[0])
+    for address in (values.get(_DNS) or {}).get("address", ()):
+        yield Peer(who="name server", direction=OUT, protocol="udp", port=53, address=address)
+    if values.get(_NICS):
+        yield Peer(who="DHCP server", direction=IN, protocol="udp", port=68)
+    yield from _storage(values)
+
+
+def _storage(values: Mapping[str, Any]) -> Iterator[Peer]:
+    for server in values.get(_MOUNTS) or ():
+        yield _store("NFS server", 2049, server)
+    for address, port in values.get(_ADAPTERS) or ():
+        yield _store("iSCSI target", port, address)
+    if values.get(_VSAN):
+        for direction in (IN, OUT):
+            yield Peer(who="vSAN hosts", direction=direction, protocol="tcp", port=2233)
+            yield Peer(who="vSAN hosts", direction=direction, protocol="udp", port=12345)
+            yield Peer(who="vSAN hosts", direction=direction, protocol="udp", port=23451)
+
+
+def _store(who: str, port: int, server: str) -> Peer:
+    """One that is known by name only may be anybody: a datastore is not risked on a guess."""
+    known = parsed(server) is not None
+    return Peer(who=who if known else f"{who} {server}", direction=OUT, protocol="tcp", port=port, address=server if known else None)
+
+
+def apply(session: Session, target: Target, row: Row, change: Change) -> None:
+    firewall = row.values[_FIREWALL]
+    if isinstance(change, SetAllowedHosts):
+        session.write(target.path, firewall, "UpdateRuleset", id=change.ruleset, spec=_spec(change.allowed))
+    elif isinstance(change, EnableRuleset):
+        session.write(target.path, firewall, "EnableRuleset", id=change.ruleset)
+    elif isinstance(change, DisableRuleset):
+        session.write(target.path, firewall, "DisableRuleset", id=change.ruleset)
+    elif isinstance(change, SetDefaultPolicy):
+        policy = vim.host.FirewallInfo.DefaultPolicy(incomingBlocked=change.incoming_blocked, outgoingBlocked=change.outgoing_blocked)
+        session.write(target.path, firewall, "UpdateDefaultPolicy", defaultPolicy=policy)
+    else:
+        raise TypeError(f"{type(change).__name__} is not a change of this feature")
+
+
+def _spec(allowed: Allowed) -> Any:
+    networks = [vim.host.Ruleset.IpNetwork(network=str(n.network_address), prefixLength=n.prefixlen) for n in allowed.ranges]
+    addresses = [str(network.network_address) for network in allowed.networks if is_single(network)]
+    return vim.host.Ruleset.RulesetSpec(allowedHosts=vim.host.Ruleset.IpList(allIp=allowed.all_ip, ipAddress=addresses, ipNetwork=networks))
