@@ -143,7 +143,7 @@ def for_role(text: str, role: str, options: dict[str, Any]) -> str:
     """A module's text, said about a role: its options are the role's variables."""
 
     def variable(found: re.Match[str]) -> str:
-        name = re.split(r"[.=]", found.group(1))[0]
+        name = re.split(r"[.=\[]", found.group(1))[0]
         return f"O({role}_{found.group(1)})" if name in options else found.group(0)
 
     return re.sub(r"\bO\(([^()]*)\)", variable, text)

@@ -45,7 +45,9 @@ options:
             description: Whether everybody does.
             type: bool
           ip_address:
-            description: Addresses, IPv4 or IPv6, and ranges such as V(192.0.2.10-192.0.2.20).
+            description:
+              - Addresses, IPv4 or IPv6, and ranges such as V(192.0.2.10-192.0.2.20).
+              - A host keeps a range as networks, so naming one speaks of both lists.
             type: list
             elements: str
           ip_network:

@@ -55,7 +55,13 @@ def test_option_left_out_leaves_the_ruleset_open(simulator: Start) -> None:
     given = {"syslog": {"enabled": True, "allowed_hosts": {"ip_address": ["192.0.2.10"], "ip_network": ["203.0.113.0/24"]}}}
     sim = simulator(fleet({"rulesets": given}))
     before = rulesets(sim)
-    for wish in ({"enabled": True}, {"allowed_hosts": None}, {"allowed_hosts": {}}, {"allowed_hosts": {"ip_address": ["192.0.2.10"]}}):
+    kept: tuple[dict[str, Any], ...] = (
+        {"enabled": True},
+        {"allowed_hosts": None},
+        {"allowed_hosts": {}},
+        {"allowed_hosts": {"ip_address": ["192.0.2.10"]}},
+    )
+    for wish in kept:
         assert not ours(sim, rules=[rule("syslog", **wish)])["changed"], wish
     assert rulesets(sim) == before
     ours(sim, rules=[rule("syslog", allowed_hosts={"ip_address": ["192.0.2.11"]})])
@@ -356,7 +362,7 @@ def test_waves_in_their_sizes_and_what_no_wave_has_room_for(simulator: Start, tm
     assert [wave["hosts"] for wave in result["waves"]] == [1, 3]
     assert result["summary"] == {"changed": 4, "compliant": 2, "skipped": 6}
     assert "no wave has room" in result["hosts"]["esx-010.example.com"]["failure"]["cause"]
-    assert lines.read_text().splitlines()[-1].startswith("wave 2 of 2: 3 hosts, 3 changed, 0 failed; 6 hosts to go")
+    assert lines.read_text().splitlines()[-1].startswith("wave 2 of 2: 3 hosts, 3 changed, 0 failed; 6 to go")
     assert not [e for e in sim.journal if e.write and e.host == "esx-010.example.com"]
     rest = ours(sim, rules=[rule("syslog", enabled=True)], waves=["100%"])
     assert rest["summary"] == {"changed": 6, "compliant": 6}
@@ -389,7 +395,7 @@ def test_a_record_brings_a_host_back_exactly(simulator: Start, tmp_path: pathlib
     }
     sim = simulator(fleet({"profile": profile, "count": 2, "rulesets": given, "default_policy": {"outgoing_blocked": False}}))
     before = {name: (host["rulesets"], host["default_policy"]) for name, host in sim.state()["hosts"].items()}
-    wish = {"rules": [rule("syslog", allowed_hosts={"all_ip": True}), rule("WOL", enabled=False)], "exclusive": True}
+    wish: dict[str, Any] = {"rules": [rule("syslog", allowed_hosts={"all_ip": True}), rule("WOL", enabled=False)], "exclusive": True}
     folder = tmp_path / "records"
     checked = ours(sim, check=True, backup=True, backup_dir=str(folder), default_policy={"outgoing_blocked": True}, **wish)
     assert not folder.exists() and "backup_file" not in checked

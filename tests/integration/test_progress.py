@@ -24,9 +24,9 @@ WISH: dict[str, Any] = {"esxi_hostname": ["*"], "ntp_servers": ["192.0.2.77"], "
 WAVES = {**WISH, "waves": [1, "25%", "100%"]}
 SLOW: dict[str, Any] = {"method": "UpdateDateTimeConfig", "delay": 1.5, "count": 1000}
 TOLD = [
-    "esxi_ntp_align: wave 1 of 3: 1 hosts, 1 changed, 0 failed; 11 hosts to go",
-    "esxi_ntp_align: wave 2 of 3: 3 hosts, 3 changed, 0 failed; 8 hosts to go",
-    "esxi_ntp_align: wave 3 of 3: 8 hosts, 8 changed, 0 failed; 0 hosts to go",
+    "esxi_ntp_align: wave 1 of 3: 1 host, 1 changed, 0 failed; 11 to go",
+    "esxi_ntp_align: wave 2 of 3: 3 hosts, 3 changed, 0 failed; 8 to go",
+    "esxi_ntp_align: wave 3 of 3: 8 hosts, 8 changed, 0 failed; 0 to go",
 ]
 
 
@@ -127,7 +127,7 @@ def test_a_failed_task_that_is_tried_again_shows_its_waves_again(fleet: Server, 
     tried = task(WAVES, register="tried", until="tried is not failed", retries=2, delay=0)
     done = play(tmp_path, fleet, [on_localhost(tried)])
     assert done.returncode == 0, done.stdout + done.stderr
-    assert told(done.stdout) == ["esxi_ntp_align: wave 1 of 3: 1 hosts, 0 changed, 1 failed; 11 hosts to go", *TOLD]
+    assert told(done.stdout) == ["esxi_ntp_align: wave 1 of 3: 1 host, 0 changed, 1 failed; 11 to go", *TOLD]
 
 
 @pytest.mark.parametrize("keywords", [{}, {"check_mode": True}, {"no_log": True}, {"async": 60, "poll": 1}], ids=str)

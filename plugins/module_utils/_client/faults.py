@@ -40,7 +40,11 @@ _TABLE: dict[str, tuple[type[FleetcareError], str, str]] = {
     "NotFound": (ServerFault, "the host does not know this item{text}", "Its release may not have it."),
     "InvalidArgument": (ServerFault, "the server does not accept the argument {property}{text}", "Check the option that it stems from."),
     "InvalidProperty": (ServerFault, "the server does not know the property {name}", "Please report it with the server's version."),
-    "MethodNotFound": (ServerFault, "the server does not know the operation {method}", "Its release is too old for this option."),
+    "MethodNotFound": (
+        ServerFault,
+        "the server does not know the operation {method}",
+        "Its release does not have it; look at the versions of server and host.",
+    ),
     "NotSupported": (ServerFault, "the server does not support this{text}", "Its release or its edition does not have it."),
     "RestrictedVersion": (
         ServerFault,

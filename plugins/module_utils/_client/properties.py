@@ -45,8 +45,8 @@ def collect(
     for a firewall ruleset, but no vendor text promises it for every array: where the server refuses it, or leaves a
     value out, the whole array is read and the element taken from it. The caller never notices.
 
-    ``shrink``: property path behind a reference (``serviceInfo.service``) -> what its value is turned into, page by
-    page, so that memory is that of a page however many objects there are.
+    ``shrink``: property path as the server knows it (``serviceInfo.service``) -> what its value is turned into, page
+    by page, so that memory is that of a page however many objects there are.
     """
     if not refs:
         return {}
@@ -64,7 +64,7 @@ def collect(
             ref: Row(ref, {path: value for path, value in known[ref].values.items() if path in own}, {}) for ref in refs if ref in known
         }
     else:
-        rows = _read(session, {refs[0].type: list(dict.fromkeys([*direct, *through]))}, refs)
+        rows = _read(session, {refs[0].type: list(dict.fromkeys([*direct, *through]))}, refs, shrink)
     behind: dict[str, list[str]] = {}
     owned: list[tuple[Ref, Ref, str]] = []
     for row in rows.values():

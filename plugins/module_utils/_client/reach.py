@@ -102,6 +102,6 @@ def comes_back(session: Session, target: Target, seconds: float) -> bool:
             if not look(session, [target], 1):
                 return True
         except (EndpointUnreachable, TimedOut):
-            pass
+            pass  # what the host's own firewall shut may be the endpoint itself, which comes back, too
         if time.monotonic() >= ends or not session.guard.pause(0.5):
             return False

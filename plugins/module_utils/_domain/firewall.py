@@ -27,15 +27,17 @@ from .firewall_model import (
     SetAllowedHosts,
     SetDefaultPolicy,
     State,
+    undo,
 )
-from .firewall_model import undo as undo
-from .firewall_wanted import RECORD as RECORD
-from .firewall_wanted import Hosts, PortWish, ServiceWish, Wanted, recorded
-from .firewall_wanted import parse as parse
+from .firewall_wanted import RECORD, Hosts, PortWish, ServiceWish, Wanted, parse, recorded
 from .plan import Change, Finding, Meaning, Plan
+
+# A domain, see _module.feature.
+__all__ = ["MEANINGS", "RECORD", "after", "parse", "patience", "plan", "record", "report", "settings", "settled", "survey", "undo"]
 
 # Mounting an NFS version 3 datastore opens it for that server, the last unmount closes it (vSphere Security 6.5).
 _BY_MOUNTS = "nfsClient"
+_OF_MOUNTS = (_BY_MOUNTS, "nfs41Client")
 
 MEANINGS: dict[str, Meaning] = {
     "firewall_unknown": Meaning(
@@ -171,9 +173,9 @@ MEANINGS: dict[str, Meaning] = {
         "firewallInfo.defaultPolicy",
     ),
     "not_in_record": Meaning(
-        "error",
-        "The record that is to be restored has no entry for this host.",
-        "Restore from a record that was taken of it, or leave the host out.",
+        "warning",
+        "The record that is to be restored has no entry for this host, so it stays as it is.",
+        "Nothing to do if the run that wrote the record did not change it; a record holds the hosts that were about to change.",
         "the file in restore",
     ),
 }
@@ -358,7 +360,7 @@ def _close_port(goal: _Goal, wish: PortWish, having: list[Ruleset], closing: lis
         elif ruleset.wide:
             goal.find("port_wide_open", f"{wish.origin}: {ruleset.key} is open to {ruleset.allowed}")
         else:
-            others = [rule for rule in ruleset.rules if not rule.source and not any(_covers(each, rule) for each in closing)]
+            others = [rule for rule in ruleset.rules if not rule.source and not _covered(closing, rule)]
             if others:
                 goal.listed.add(ruleset.key)
                 goal.find("port_close_shared", f"{wish.origin}: {ruleset.key} also has {', '.join(map(str, others))}")
@@ -366,16 +368,20 @@ def _close_port(goal: _Goal, wish: PortWish, having: list[Ruleset], closing: lis
                 goal.ask(ruleset.key, False, None, wish.origin)
 
 
-def _covers(wish: PortWish, rule: Rule) -> bool:
-    same = (wish.direction, wish.protocol) == (rule.direction, rule.protocol)
-    return same and wish.first <= rule.first and rule.last <= wish.last
+def _covered(wishes: Iterable[PortWish], rule: Rule) -> bool:
+    """Whether the wishes together speak of all ports of a rule."""
+    following = rule.first
+    for wish in sorted(wishes, key=lambda wish: wish.first):
+        if (wish.direction, wish.protocol) == (rule.direction, rule.protocol) and wish.first <= following:
+            following = max(following, wish.last + 1)
+    return following > rule.last
 
 
 def _resolve_record(goal: _Goal, wanted: Wanted) -> None:
     state = goal.state
     entry = _entry(state, wanted)
     if entry is None:
-        goal.find("not_in_record", f"the record has {len(wanted.record or ())} host(s), {state.name} is not among them")
+        goal.find("not_in_record", f"the record has {len(wanted.record or ())} host(s), this one is not among them")
         return
     for key, (enabled, allowed) in entry.rulesets.items():
         origin = f"record: {key}"
@@ -715,12 +721,14 @@ def _general(state: State, wanted: Wanted, goal: _Goal, future: State) -> list[F
             found.append(_found("policy_open", f"{direction} is not blocked by default"))
     if not wanted.full:
         return found
+    mounted = any(peer.who.startswith("NFS") for peer in state.peers)
     for ruleset in state.all().values():
-        if ruleset.enabled and ruleset.wide and ruleset.allowed.all_ip:
+        used = mounted and ruleset.key in _OF_MOUNTS
+        if ruleset.enabled and ruleset.wide and ruleset.allowed.all_ip and not used:
             found.append(_found("wide_ruleset_open", f"{ruleset.key}: {', '.join(map(str, ruleset.rules))}"))
         if ruleset.enabled and not ruleset.allowed.all_ip and not ruleset.allowed.networks:
             found.append(_found("list_empty", f"{ruleset.key} lets nobody in"))
-    deaf = [peer for peer in state.peers if not state.hears(peer)]
+    deaf = [peer for peer in state.peers if peer.needed and not state.hears(peer)]
     if deaf:
         found.append(_found("peer_shut_out", _them(deaf)))
     return found
@@ -781,6 +789,8 @@ def report(state: State, wanted: Wanted, seen: None, *, full: bool) -> dict[str,
     """What a result says of a host beside its findings."""
     if not full:
         return {}
+    if state.rulesets is None:
+        return {"version": state.version}
     return {
         "version": state.version,
         "default_policy": {"incoming_blocked": state.incoming_blocked, "outgoing_blocked": state.outgoing_blocked},

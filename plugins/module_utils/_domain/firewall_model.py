@@ -136,13 +136,16 @@ class Ruleset:
 @dataclass(frozen=True, kw_only=True)
 class Peer:
     """Somebody whom a host must keep hearing. ``address`` None: nobody knows who, as with DHCP and with the other hosts
-    of a vSAN; then everybody who gets in has to go on getting in."""
+    of a vSAN; then everybody who gets in has to go on getting in. ``needed`` False: not to be lost, and no fault where it
+    never was let in.
+    """
 
     who: str
     direction: str
     protocol: str
     port: int
     address: str | None = None
+    needed: bool = True
 
     def __str__(self) -> str:
         return f"{self.who}{f' {self.address}' if self.address and self.address not in ANYBODY else ''} ({self.protocol}/{self.port} {self.direction})"

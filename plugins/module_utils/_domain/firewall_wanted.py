@@ -182,8 +182,12 @@ def _port(where: str, entry: Mapping[str, Any]) -> PortWish:
     text = str(entry.get("port") or "").strip()
     first, dash, last = (part.strip() for part in text.partition("-"))
     numbers = [first, last] if dash else [first]
-    if not all(part.isascii() and part.isdigit() and 1 <= int(part) <= 65535 for part in numbers) or int(numbers[0]) > int(numbers[-1]):
+    if not all(part.isascii() and part.isdigit() and len(part) < 6 and 1 <= int(part) <= 65535 for part in numbers) or int(
+        numbers[0]
+    ) > int(numbers[-1]):
         raise BadInput(f"{where} has port {text!r}, which is neither a port nor a range", hint="Write for example 514 or 8301-8302.")
+    if entry.get("state") == "closed" and entry.get("allowed_hosts"):
+        raise BadInput(f"{where} is to be closed and says who gets in", hint="Leave out allowed_hosts, or state: closed.")
     protocol, direction = entry.get("protocol") or "tcp", entry.get("direction") or ""
     ports = numbers[0] if numbers[0] == numbers[-1] else f"{numbers[0]}-{numbers[-1]}"
     return PortWish(
@@ -207,12 +211,12 @@ def _hosts(where: str, entry: Mapping[str, Any]) -> Hosts | None:
     all_ip, addresses, networks = given.get("all_ip"), given.get("ip_address"), given.get("ip_network")
     if all_ip is None and addresses is None and networks is None:
         return None
-    hosts = Hosts(
-        all_ip=all_ip,
-        addresses=None if addresses is None else addresses_given(f"{where}: ip_address", addresses),
-        networks=None if networks is None else networks_given(f"{where}: ip_network", networks),
-        mode=mode,
-    )
+    single = None if addresses is None else addresses_given(f"{where}: ip_address", addresses)
+    wider = None if networks is None else networks_given(f"{where}: ip_network", networks)
+    # A host keeps a range as networks: to name one speaks of both lists, or a range could never be made smaller.
+    if wider is None and any("-" in str(text) for text in addresses or ()):
+        wider = ()
+    hosts = Hosts(all_ip=all_ip, addresses=single, networks=wider, mode=mode)
     if all_ip and hosts.listed:
         raise BadInput(f"{where} has all_ip: true and a list, which would then mean nothing", hint="Leave out one of the two.")
     if mode != "replace" and not hosts.listed and all_ip is None:

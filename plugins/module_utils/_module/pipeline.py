@@ -145,6 +145,7 @@ class _Run:
         self.session = session
         self.manner = manner
         self.parallel = manner.parallel
+        self.begun: list[Entry] = []
 
     def over(self, targets: list[Target]) -> None:
         names = Counter(target.name for target in targets)
@@ -217,40 +218,43 @@ class _Run:
             form = self.feature.record_form
             self.outcome.backup_file = records.write(self.manner.backup_dir, form, self.session.endpoint.name, states)
         waves = list(self.manner.waves.over(todo, len(self.outcome.entries)))
-        begun: list[Entry] = []
         for number, wave in enumerate(waves, 1):
-            begun += wave
+            self.begun += wave
             self._write(wave)
             self._verify(wave)
             self._read_back([*wave, *rest] if len(waves) == 1 else wave)
             if self.manner.waves.sizes:
                 told = self._wave_told(wave)
                 self.outcome.waves.append(told)
-                counts = f"{told['hosts']} hosts, {told['changed']} changed, {told['failed']} failed"
-                self.manner.progress.say(f"wave {number} of {len(waves)}: {counts}; {len(todo) - len(begun)} hosts to go")
-            if self.session.guard.reason or self._enough(begun):
+                left = len(todo) - sum(wave["hosts"] for wave in self.outcome.waves)
+                hosts = f"{told['hosts']} host{'s' if told['hosts'] != 1 else ''}"
+                self.manner.progress.say(
+                    f"wave {number} of {len(waves)}: {hosts}, {told['changed']} changed, {told['failed']} failed; {left} to go"
+                )
+            if self.session.guard.reason or self._enough():
                 break
         if len(waves) != 1:
             self._read_back(rest)
         for entry in todo:
-            if entry not in begun:
-                why = self.session.guard.reason or self._enough(begun) or "no wave has room for it"
+            if entry not in self.begun:
+                why = self.session.guard.reason or self._enough() or "no wave has room for it"
                 entry.failure = Interrupted(f"not started, because {why}", target=entry.target.name)
 
     @staticmethod
     def _wave_told(wave: list[Entry]) -> dict[str, Any]:
-        failed = [entry for entry in wave if entry.failure]
+        begun = [entry for entry in wave if entry.tried or not isinstance(entry.failure, Interrupted)]
+        failed = [entry for entry in begun if entry.failure]
         return {
-            "hosts": len(wave),
+            "hosts": len(begun),
             "changed": sum(bool(entry.done) for entry in wave),
             "failed": len(failed),
             "failed_hosts": [entry.target.name for entry in failed],
         }
 
-    def _enough(self, entries: Iterable[Entry]) -> str:
+    def _enough(self) -> str:
         """Why no further host is begun, if so."""
         most = self.manner.waves.max_failures
-        failed = [entry for entry in entries if entry.failure and not isinstance(entry.failure, Interrupted)]
+        failed = [entry for entry in self.begun if entry.failure and not isinstance(entry.failure, Interrupted)]
         if most is None or len(failed) <= most:
             return ""
         return f"{len(failed)} failed ({failed[0].target.name}{' and others' if len(failed) > 1 else ''}) and max_failures is {most}"
@@ -260,7 +264,7 @@ class _Run:
 
         def work(target: Target) -> None:
             entry = by_target[target]
-            why = self._enough(entries)
+            why = self._enough()
             if why:
                 raise Interrupted(f"not started, because {why}")
             try:
@@ -298,10 +302,15 @@ class _Run:
         tried = {entry.target: entry for entry in entries if entry.tried}
         if not (tried and self.manner.verify and self.feature.undo):
             return
-        for lost in reach.watch(self.session, tried, self.manner.verify, self.parallel):
-            with self.session.rescuing():
-                for target, seen in lost.items():
-                    self._take_back(tried[target], seen)
+        try:
+            for lost in reach.watch(self.session, tried, self.manner.verify, self.parallel):
+                with self.session.rescuing():
+                    for target, seen in lost.items():
+                        self._take_back(tried[target], seen)
+        except FleetcareError as problem:  # what was written has to be told all the same
+            for entry in tried.values():
+                unseen = f"whether it is still reachable after its changes could not be seen: {problem.cause}"
+                entry.failure = entry.failure or CutOff(unseen, target=entry.target.name, fault=problem.fault, hint=problem.hint)
 
     def _take_back(self, entry: Entry, seen: str) -> None:
         target = entry.target
@@ -323,7 +332,10 @@ class _Run:
             return
         entry.done.clear()
         entry.unanswered = False
-        back = reach.comes_back(self.session, target, max(self.manner.verify, GRACE))
+        try:
+            back = reach.comes_back(self.session, target, max(self.manner.verify, GRACE))
+        except FleetcareError:
+            back = False
         told = "everything was taken back and it is reachable again" if back else "everything was taken back and it is still not reachable"
         entry.failure = CutOff(f"{cause}; {told}", target=target.name, hint=hint if back else _BY_HAND)
 

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -16,9 +15,10 @@ ItemT = TypeVar("ItemT")
 
 @dataclass(frozen=True)
 class Waves:
-    """``sizes``: hosts, or a share of all selected hosts; empty for all at once. ``max_failures`` None: whatever happens."""
+    """``sizes``: a number and whether it is a percentage of all selected hosts; empty for all at once.
+    ``max_failures`` None: whatever happens."""
 
-    sizes: tuple[int | float, ...] = ()
+    sizes: tuple[tuple[int, bool], ...] = ()
     max_failures: int | None = None
 
     @classmethod
@@ -32,20 +32,18 @@ class Waves:
     def over(self, items: Sequence[ItemT], total: int) -> Iterator[list[ItemT]]:
         """Cut ``items``, those of ``total`` hosts that are to be changed; what no wave has room for is in none."""
         begin = 0
-        for size in self.sizes or (1.0,):
-            end = begin + (size if isinstance(size, int) else max(1, math.ceil(size * total)))
+        for number, is_percentage in self.sizes or ((100, True),):
+            end = begin + (max(1, -(-number * total // 100)) if is_percentage else number)
             if items[begin:end]:
                 yield list(items[begin:end])
             begin = end
 
 
-def _size(position: int, text: str) -> int | float:
+def _size(position: int, text: str) -> tuple[int, bool]:
     number = text.removesuffix("%").strip()
-    if number.isascii() and number.isdigit() and int(number) > 0:
-        if not text.endswith("%"):
-            return int(number)
-        if int(number) <= 100:
-            return int(number) / 100
+    is_percentage = text.endswith("%")
+    if number.isascii() and number.isdigit() and 0 < int(number) <= (100 if is_percentage else 10**6):
+        return int(number), is_percentage
     raise BadInput(
         f"waves entry {position}, {text!r}, is neither a number of hosts nor a percentage", hint="Write for example [1, 10%, 100%]."
     )

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from .._client.inventory import Target
-from .._client.properties import NOT_UNDERSTOOD, Row, collect
+from .._client.properties import Row, collect
 from .._client.session import Session
-from .._client.vmomi import vim
+from .._client.vmomi import Ref, vim
 from .._domain import firewall as domain
-from .._domain.errors import PermissionMissing
+from .._domain.errors import ServerFault
 from .._domain.firewall_addresses import is_single, kept_by_host, parsed
 from .._domain.firewall_model import (
     IN,
@@ -35,16 +35,19 @@ _FIREWALL = "configManager.firewallSystem"
 _POLICY = f"{_FIREWALL}/firewallInfo.defaultPolicy"
 _RULESETS = f"{_FIREWALL}/firewallInfo.ruleset"
 _SERVICES = "configManager.serviceSystem/serviceInfo.service"
-_TIME = "configManager.dateTimeSystem/dateTimeInfo.ntpConfig"
-_DNS = "configManager.networkSystem/dnsConfig"
-_NICS = "configManager.networkSystem/networkInfo.vnic"
-_MOUNTS = "configManager.storageSystem/fileSystemVolumeInfo.mountInfo"
-_ADAPTERS = "configManager.storageSystem/storageDeviceInfo.hostBusAdapter"
-_VSAN = "configManager.vsanSystem/config.enabled"
+# HostSystem.config may lag behind a write by seconds. For what changes once a year that is good enough, and it is one
+# object a host instead of five.
+_TIME = "config.dateTimeInfo.ntpConfig"
+_DNS = "config.network.dnsConfig"
+_NICS = "config.network.vnic"
+_MOUNTS = "config.fileSystemVolume.mountInfo"
+_ADAPTERS = "config.storageDevice.hostBusAdapter"
+_VSAN = "config.vsanHostConfig.enabled"
 _VCENTER = "summary.managementServerIp"
 # Whom a host has to hear. Read only of hosts that are about to change: it is several times what a ruleset takes.
 _PEERS = (_SERVICES, _TIME, _DNS, _NICS, _MOUNTS, _ADAPTERS, _VSAN, _VCENTER)
 PROBES = ()
+_GONE = Row(Ref("", ""), {}, {"the host": "ManagedObjectNotFound"})
 
 
 def properties(wanted: Wanted) -> Sequence[str]:
@@ -64,7 +67,8 @@ def measure(session: Session, rows: Mapping[Target, Row], wanted: Wanted, parall
     paths = _PEERS if wanted.whole else (*_PEERS, _RULESETS)
     found = collect(session, [target.ref for target in needy], paths, shrink=SHRINK)
     address = _own_address(session)
-    return {target: {"more": found[target.ref], "address": address} for target in needy if target.ref in found}
+    managed = session.is_vcenter
+    return {target: {"more": found.get(target.ref, _GONE), "address": address, "managed": managed} for target in needy}
 
 
 def _changes(row: Row, wanted: Wanted) -> bool:
@@ -104,7 +108,7 @@ def observe(row: Row, extra: Mapping[str, Any]) -> State:
         incoming_blocked=(policy or {}).get("incomingBlocked", True),
         outgoing_blocked=(policy or {}).get("outgoingBlocked", True),
         running=values.get(_SERVICES) or frozenset(),
-        peers=tuple(_peers(more, extra.get("address"))) if more else (),
+        peers=tuple(_peers(more, extra.get("address"), extra.get("managed", False))) if more else (),
         complete=more is not None,
     )
 
@@ -165,8 +169,11 @@ def _running(services: Iterable[Mapping[str, Any]]) -> frozenset[str]:
     return frozenset(service["key"] for service in services if service["running"])
 
 
-def _by_dhcp(nics: Iterable[Mapping[str, Any]]) -> bool:
-    return any(((nic.get("spec") or {}).get("ip") or {}).get("dhcp") for nic in nics)
+def _by_dhcp(nics: Iterable[Mapping[str, Any]]) -> tuple[bool, bool]:
+    """Whether any VMkernel adapter has its address by DHCP, and by DHCPv6."""
+    addresses = [(nic.get("spec") or {}).get("ip") or {} for nic in nics]
+    newer = any((address.get("ipV6Config") or {}).get("dhcpV6Enabled") for address in addresses)
+    return any(address.get("dhcp") for address in addresses), newer
 
 
 def _nfs_servers(mounts: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -175,13 +182,14 @@ def _nfs_servers(mounts: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def _iscsi_targets(adapters: Iterable[Mapping[str, Any]]) -> list[tuple[str, int]]:
-    targets = [target for adapter in adapters for target in adapter.get("configuredSendTarget", ())]
+    kinds = ("configuredSendTarget", "configuredStaticTarget")
+    targets = [target for adapter in adapters for kind in kinds for target in adapter.get(kind, ())]
     return [(target["address"], target.get("port") or 3260) for target in targets]
 
 
 # A host's adapters and services are tens of kilobytes as they come; this is what is kept of them.
 SHRINK = {
-    path.partition("/")[2]: reader
+    path.rpartition("/")[2]: reader
     for path, reader in {
         _RULESETS: _rulesets,
         _SERVICES: _running,
@@ -192,22 +200,22 @@ SHRINK = {
 }
 
 
-def _peers(more: Row, own: str | None) -> Iterator[Peer]:
-    refused = [path for path, fault in more.missing.items() if fault in ("NoPermission", "NotAuthenticated", NOT_UNDERSTOOD)]
-    if refused:
-        raise PermissionMissing(
-            f"whom the host has to hear cannot be told, because {refused[0]} cannot be read",
-            fault=more.missing[refused[0]],
-            hint="Grant System.Read on the host.",
-        )
+def _peers(more: Row, own: str | None, managed: bool) -> Iterator[Peer]:
+    for path, fault in more.missing.items():
+        if fault != "InvalidProperty":  # which only says that this kind of server has no such thing
+            raise ServerFault(
+                f"whom the host has to hear cannot be told, because {path} cannot be read",
+                fault=fault,
+                hint="Grant System.Read on the host, and look at its connection in vCenter.",
+            )
     values = more.values
     running = values.get(_SERVICES) or frozenset()
     vcenter = values.get(_VCENTER)
     if own:
         yield Peer(who="this control node", direction=IN, protocol="tcp", port=443, address=own)
         if "TSM-SSH" in running:
-            yield Peer(who="this control node by SSH", direction=IN, protocol="tcp", port=22, address=own)
-    if vcenter:
+            yield Peer(who="this control node by SSH", direction=IN, protocol="tcp", port=22, address=own, needed=False)
+    if vcenter or managed:  # a vCenter that does not say which address the host knows it by is there all the same
         yield Peer(who="vCenter", direction=IN, protocol="tcp", port=443, address=vcenter)
         yield Peer(who="vCenter", direction=IN, protocol="tcp", port=902, address=vcenter)
         yield Peer(who="heartbeat to vCenter", direction=OUT, protocol="udp", port=902, address=vcenter)
@@ -216,8 +224,11 @@ def _peers(more: Row, own: str | None) -> Iterator[Peer]:
             yield Peer(who="time server", direction=OUT, protocol="udp", port=123, address=entry.partition(" ")[0])
     for address in (values.get(_DNS) or {}).get("address", ()):
         yield Peer(who="name server", direction=OUT, protocol="udp", port=53, address=address)
-    if values.get(_NICS):
+    older, newer = values.get(_NICS) or (False, False)
+    if older:
         yield Peer(who="DHCP server", direction=IN, protocol="udp", port=68)
+    if newer:
+        yield Peer(who="DHCPv6 server", direction=IN, protocol="udp", port=546)
     yield from _storage(values)
 
 

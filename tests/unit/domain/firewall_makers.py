@@ -252,6 +252,8 @@ def _port_option(roll: Roll) -> dict[str, Any]:
     protocol, direction = roll("tcp", "udp"), roll(IN, OUT)
     port = roll("443", "22", "902", "53", "8301-8302", "8301", "9000-9100", "400-1200", "2049")
     found = {"port": port, "protocol": protocol, "direction": direction, "state": roll("open", "open", "closed")}
+    if found["state"] == "closed":
+        return found
     return {**found, **(hosts_option(roll) if roll(False, True) else {})}
 
 

@@ -279,9 +279,9 @@ def test_a_line_a_wave_is_appended(go: Go, tmp_path: Path) -> None:
     go(fleet("abcd", bad="b"), waves=[1, 2, "100%"], max_failures=9, progress_file=str(path))
     assert path.read_text(encoding="utf-8").splitlines() == [
         "before",
-        "wave 1 of 3: 1 hosts, 1 changed, 0 failed; 3 hosts to go",
-        "wave 2 of 3: 2 hosts, 1 changed, 1 failed; 1 hosts to go",
-        "wave 3 of 3: 1 hosts, 1 changed, 0 failed; 0 hosts to go",
+        "wave 1 of 3: 1 host, 1 changed, 0 failed; 3 to go",
+        "wave 2 of 3: 2 hosts, 1 changed, 1 failed; 1 to go",
+        "wave 3 of 3: 1 host, 1 changed, 0 failed; 0 to go",
     ]
 
 
@@ -367,7 +367,7 @@ def test_what_was_written_is_taken_back_although_the_run_has_to_stop(go: Go) -> 
         guard.stop("the deadline has passed")
         yield from watch(*args)
 
-    world.watch = stopping  # type: ignore[method-assign]
+    world.watch = stopping  # type: ignore[method-assign, assignment]
     result = go(world, 3, guard=guard, verify_reachable=5.0)
     assert world.numbers == {"a": 1} and "taken back" in causes(result)["a"]
 

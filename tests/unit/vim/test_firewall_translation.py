@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.fleetcare.esxi.plugins.module_utils._client.inventory import Target
 from ansible_collections.fleetcare.esxi.plugins.module_utils._client.properties import NOT_UNDERSTOOD, Row
 from ansible_collections.fleetcare.esxi.plugins.module_utils._client.vmomi import Ref
-from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.errors import PermissionMissing
+from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.errors import ServerFault
 from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.firewall import parse
 from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.firewall_addresses import shown
 from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.firewall_model import (
@@ -35,12 +35,12 @@ FIREWALL, HOST = Ref("HostFirewallSystem", "fw-1"), Ref("HostSystem", "host-1")
 POLICY = "configManager.firewallSystem/firewallInfo.defaultPolicy"
 RULESETS = "configManager.firewallSystem/firewallInfo.ruleset"
 SERVICES = "configManager.serviceSystem/serviceInfo.service"
-TIME = "configManager.dateTimeSystem/dateTimeInfo.ntpConfig"
-DNS = "configManager.networkSystem/dnsConfig"
-NICS = "configManager.networkSystem/networkInfo.vnic"
-MOUNTS = "configManager.storageSystem/fileSystemVolumeInfo.mountInfo"
-ADAPTERS = "configManager.storageSystem/storageDeviceInfo.hostBusAdapter"
-VSAN = "configManager.vsanSystem/config.enabled"
+TIME = "config.dateTimeInfo.ntpConfig"
+DNS = "config.network.dnsConfig"
+NICS = "config.network.vnic"
+MOUNTS = "config.fileSystemVolume.mountInfo"
+ADAPTERS = "config.storageDevice.hostBusAdapter"
+VSAN = "config.vsanHostConfig.enabled"
 VCENTER = "summary.managementServerIp"
 
 SSH = {
@@ -54,10 +54,10 @@ SSH = {
 
 
 def kept(values: dict[str, Any]) -> dict[str, Any]:
-    """As ``collect`` leaves them: what lies behind a reference is shrunk."""
+    """As ``collect`` leaves them: what is big is shrunk."""
     found = {}
     for path, value in values.items():
-        shrink = firewall.SHRINK.get(path.partition("/")[2])
+        shrink = firewall.SHRINK.get(path.rpartition("/")[2])
         found[path] = shrink(value) if shrink else value
     return found
 
@@ -202,6 +202,18 @@ def test_ssh_counts_while_it_runs() -> None:
     assert ssh not in peers(running("ntpd"), "192.0.2.5") and peers(running("TSM-SSH")) == set()
 
 
+def test_a_vcenter_that_does_not_say_its_address_has_to_be_heard_all_the_same() -> None:
+    """govmomi's simulator leaves managementServerIp unset; a stand-alone host has none because it has no vCenter."""
+    more = Row(HOST, {}, {})
+    there = firewall.observe(base(SSH), {"more": more, "address": None, "managed": True}).peers
+    assert {(peer.direction, peer.protocol, peer.port, peer.address) for peer in there} == {
+        (IN, "tcp", 443, None),
+        (IN, "tcp", 902, None),
+        (OUT, "udp", 902, None),
+    }
+    assert firewall.observe(base(SSH), {"more": more, "address": None, "managed": False}).peers == ()
+
+
 def test_vcenter_its_agent_and_its_heartbeat() -> None:
     assert peers({VCENTER: "2001:db8::9"}) == {
         ("vCenter", IN, "tcp", 443, "2001:db8::9"),
@@ -265,7 +277,7 @@ def test_vsan_hosts_hear_each_other_on_both_ways() -> None:
 @pytest.mark.parametrize("path", [SERVICES, TIME, DNS, NICS, MOUNTS, ADAPTERS, VSAN, VCENTER])
 @pytest.mark.parametrize("fault", ["NoPermission", "NotAuthenticated", NOT_UNDERSTOOD])
 def test_whom_a_host_has_to_hear_is_never_guessed_when_it_may_not_be_read(path: str, fault: str) -> None:
-    with pytest.raises(PermissionMissing) as caught:
+    with pytest.raises(ServerFault) as caught:
         observed({}, "192.0.2.5", {path: fault})
     assert path in caught.value.cause and caught.value.hint
 
@@ -281,6 +293,7 @@ class FakeSession:
     more: dict[str, Any] = field(default_factory=dict)
     collected: list[tuple[list[str], tuple[str, ...]]] = field(default_factory=list)
     local_address: str | None = "192.0.2.200"
+    is_vcenter: bool = True
     written: list[tuple[str, Ref, str, dict[str, Any]]] = field(default_factory=list)
 
     def manager(self, name: str) -> Ref:
@@ -325,7 +338,10 @@ def test_where_nothing_is_to_change_nothing_more_is_read(monkeypatch: pytest.Mon
 def test_a_look_at_everything_reads_everybody_and_rulesets_once(monkeypatch: pytest.MonkeyPatch) -> None:
     session = FakeSession()
     row = base(**{RULESETS: kept({RULESETS: [SSH]})[RULESETS]})
-    assert set(measured(session, monkeypatch, {"a": row, "left": row}, opens=None)) == {"a"}, "one that left the inventory is left out"
+    found = measured(session, monkeypatch, {"a": row, "left": row}, opens=None)
+    assert set(found) == {"a", "left"}
+    with pytest.raises(ServerFault, match="whom the host has to hear"):
+        firewall.observe(row, found["left"])
     assert session.collected[0][0] == ["a", "left"] and RULESETS not in session.collected[0][1]
 
 
