@@ -80,9 +80,7 @@ def test_unknown_rule_on_one_host_of_many(simulator: Start) -> None:
     sim = simulator(fleet({"count": 2}, {"profile": "6.7"}, {"count": 2}))
     result = ours(sim, rules=[rule("syslog", enabled=True), rule("ptpd", enabled=False), rule("vic-engine", enabled=True)])
     old = result["hosts"]["esx-003.example.com"]
-    assert (
-        old["status"] == "failed" and "ruleset_gone" in codes(old) and "vic-engine is in releases 8.0 and later" in old["failure"]["cause"]
-    )
+    assert old["status"] == "failed" and "ruleset_gone" in codes(old) and "vic-engine is in 8.0 and later" in old["failure"]["cause"]
     assert [change["ruleset"] for change in old["changes"]] == ["syslog"], "the rest of the wish is done there, too"
     assert all(host["status"] == "changed" for name, host in result["hosts"].items() if name != "esx-003.example.com")
 

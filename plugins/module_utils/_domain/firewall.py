@@ -254,7 +254,8 @@ def _missing_ruleset(goal: _Goal, key: str, needed: bool, origin: str) -> None:
 
 
 def _releases(known: Known, state: State) -> str:
-    return f"{known.key} is in releases {known.releases}, this host runs {state.version}"
+    where = f"in {known.releases}" if known.first else "known by name from other hosts"
+    return f"{known.key} is {where}, this host runs {state.version}"
 
 
 def _resolve_service(goal: _Goal, wish: ServiceWish) -> None:

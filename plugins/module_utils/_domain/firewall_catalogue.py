@@ -20,7 +20,7 @@ LISTING = "the vSphere port table that people work from, held against both captu
 @dataclass(frozen=True, kw_only=True)
 class Known:
     """A ruleset by name. ``rules`` as ``out udp 514``; ``first`` and ``last`` are releases that had it, ``last`` empty
-    while the newest known one has it, ``first`` empty where no host with it was seen; ``owner``: the service behind it."""
+    while the newest known one has it, both empty where no host with it was seen; ``owner``: the service behind it."""
 
     key: str
     label: str
@@ -34,7 +34,9 @@ class Known:
     def releases(self) -> str:
         if not self.first:
             return "not known"
-        return f"{self.first} to {self.last}" if self.last and self.last != self.first else self.last or f"{self.first} and later"
+        if not self.last:
+            return f"{self.first} and later"
+        return f"{self.first} only" if self.last == self.first else f"{self.first} to {self.last}"
 
 
 @dataclass(frozen=True, kw_only=True)

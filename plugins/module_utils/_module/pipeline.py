@@ -235,10 +235,9 @@ class _Run:
                 break
         if len(waves) != 1:
             self._read_back(rest)
-        for entry in todo:
-            if entry not in self.begun:
-                why = self.session.guard.reason or self._enough() or "no wave has room for it"
-                entry.failure = Interrupted(f"not started, because {why}", target=entry.target.name)
+        why = self.session.guard.reason or self._enough() or "no wave has room for it"
+        for entry in todo[len(self.begun) :]:
+            entry.failure = Interrupted(f"not started, because {why}", target=entry.target.name)
 
     @staticmethod
     def _wave_told(wave: list[Entry]) -> dict[str, Any]:
@@ -254,8 +253,10 @@ class _Run:
     def _enough(self) -> str:
         """Why no further host is begun, if so."""
         most = self.manner.waves.max_failures
+        if most is None:
+            return ""
         failed = [entry for entry in self.begun if entry.failure and not isinstance(entry.failure, Interrupted)]
-        if most is None or len(failed) <= most:
+        if len(failed) <= most:
             return ""
         return f"{len(failed)} failed ({failed[0].target.name}{' and others' if len(failed) > 1 else ''}) and max_failures is {most}"
 
@@ -305,12 +306,22 @@ class _Run:
         try:
             for lost in reach.watch(self.session, tried, self.manner.verify, self.parallel):
                 with self.session.rescuing():
-                    for target, seen in lost.items():
-                        self._take_back(tried[target], seen)
+                    self._take_all_back([(tried[target], seen) for target, seen in lost.items()])
         except FleetcareError as problem:  # what was written has to be told all the same
             for entry in tried.values():
                 unseen = f"whether it is still reachable after its changes could not be seen: {problem.cause}"
                 entry.failure = entry.failure or CutOff(unseen, target=entry.target.name, fault=problem.fault, hint=problem.hint)
+
+    def _take_all_back(self, lost: list[tuple[Entry, str]]) -> None:
+        by_target = {entry.target: (entry, seen) for entry, seen in lost}
+        if self.session.guard.reason:  # no thread begins anything any more, and there are seconds left
+            for entry, seen in lost:
+                self._take_back(entry, seen)
+            return
+        done = fan_out(by_target, lambda target: self._take_back(*by_target[target]), parallel=self.parallel, guard=self.session.guard)
+        for target, problem in done.items():
+            if isinstance(problem, FleetcareError):
+                by_target[target][0].failure = problem.at(target=target.name)
 
     def _take_back(self, entry: Entry, seen: str) -> None:
         target = entry.target

@@ -47,6 +47,8 @@ _VCENTER = "summary.managementServerIp"
 # Whom a host has to hear. Read only of hosts that are about to change: it is several times what a ruleset takes.
 _PEERS = (_SERVICES, _TIME, _DNS, _NICS, _MOUNTS, _ADAPTERS, _VSAN, _VCENTER)
 PROBES = ()
+# Where services are not told, these may be running.
+_SERVICES_THAT_HEAR = frozenset({"TSM-SSH", "ntpd"})
 _GONE = Row(Ref("", ""), {}, {"the host": "ManagedObjectNotFound"})
 
 
@@ -202,14 +204,15 @@ SHRINK = {
 
 def _peers(more: Row, own: str | None, managed: bool) -> Iterator[Peer]:
     for path, fault in more.missing.items():
-        if fault != "InvalidProperty":  # which only says that this kind of server has no such thing
+        # The one says that this kind of server has no such property, the other that it has no such manager (vcsim).
+        if fault != "InvalidProperty" and (fault, path) != ("ManagedObjectNotFound", _SERVICES):
             raise ServerFault(
                 f"whom the host has to hear cannot be told, because {path} cannot be read",
                 fault=fault,
                 hint="Grant System.Read on the host, and look at its connection in vCenter.",
             )
     values = more.values
-    running = values.get(_SERVICES) or frozenset()
+    running = values.get(_SERVICES, _SERVICES_THAT_HEAR)
     vcenter = values.get(_VCENTER)
     if own:
         yield Peer(who="this control node", direction=IN, protocol="tcp", port=443, address=own)

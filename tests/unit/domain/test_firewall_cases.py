@@ -353,7 +353,7 @@ def test_a_port_that_the_hosts_ruleset_lacks_and_a_later_release_has() -> None:
     state = host(ruleset("rdt", "in tcp 2233, out tcp 2233", enabled=False), version="6.7.0")
     made = planned(state, ports=[{"port": "12443", "protocol": "tcp", "direction": IN}])
     assert made.changes == () and "rdt of this host does not have it" in told(made)["ruleset_gone"]
-    assert "rdt is in releases" not in told(made)["ruleset_gone"]
+    assert "rdt is in 6.5" not in told(made)["ruleset_gone"]
 
 
 def test_a_port_that_only_a_wide_ruleset_has_beside_its_wide_rules_is_not_answered_by_it() -> None:

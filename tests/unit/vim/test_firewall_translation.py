@@ -193,7 +193,8 @@ def test_nobody_is_made_up() -> None:
 
 
 def test_this_control_node_by_the_address_that_the_server_sees() -> None:
-    assert peers({}, "192.0.2.5") == {("this control node", IN, "tcp", 443, "192.0.2.5")}
+    assert peers(running(), "192.0.2.5") == {("this control node", IN, "tcp", 443, "192.0.2.5")}
+    assert peers({}, "192.0.2.5") == peers(running("TSM-SSH"), "192.0.2.5"), "what is not told may be running"
 
 
 def test_ssh_counts_while_it_runs() -> None:
