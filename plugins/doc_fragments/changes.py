@@ -12,13 +12,15 @@ options:
     description:
       - How many of the hosts that need a change get it before it is looked at whether that went well, one entry a wave,
         as a number or as a percentage of the selected hosts. V([1, 10%, 100%]) begins with a single host.
-      - Hosts are taken in the order of their names. Those that no wave has room for are V(skipped) and change nothing.
+      - Hosts are taken in the order of their names. Each wave is read and planned anew before it is written.
+      - Those that no wave has room for are V(skipped), change nothing, and do not make the task fail.
       - Left out, all hosts are one wave.
     type: list
     elements: str
   max_failures:
     description:
-      - As soon as more hosts than this have failed to change, no further host is begun. Those are V(skipped).
+      - As soon as more hosts than this have failed, or ended with a finding of level error, no further host is begun.
+        Those are V(skipped).
       - Left out, it is 0 with O(waves), and unlimited without.
     type: int
   progress_file:

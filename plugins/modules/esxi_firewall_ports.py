@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: esxi_firewall_ports
-short_description: Declare which ports of ESXi hosts are open and to whom, without cutting a host off
+short_description: Declare which ports of ESXi hosts are open and to whom, guarded against lockouts
 version_added: 0.2.0
 author:
   - fleetcare.esxi contributors (@fleetcare)
@@ -108,8 +108,8 @@ options:
       allowed_hosts_mode: *allowed_hosts_mode
   exclusive:
     description:
-      - Close every open ruleset that is not listed, except those that the host requires, that a service owns, and that
-        somebody needs whom the host has to hear.
+      - Close every open ruleset that is not listed, except those that the host requires, that a service owns, that somebody
+        needs whom the host has to hear, and those of storage and HA whose use cannot be told (vvold, nvmetcp, fdm).
     type: bool
     default: false
   default_policy:
@@ -130,8 +130,8 @@ options:
   verify_reachable:
     description:
       - Seconds for which a host has to stay reachable after its changes. If it does not, they are taken back, last first.
-      - Each second vCenter is asked whether the host is connected, and made to try a new connection to it; a stand-alone
-        host is asked over a new connection.
+      - Each second vCenter is asked whether the host is connected. At the first and at the last look it is made to try a new
+        connection to it, too. A stand-alone host is asked over a new connection.
       - vCenter notices blocked heartbeats after about 60 seconds, so V(75) covers them. V(0) does not verify.
     type: float
     default: 0

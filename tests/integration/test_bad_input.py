@@ -14,8 +14,10 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.errors import BadInput
 from tests.bench.measure import Server, ansible_environment, module_command, served
 from tests.integration import servers
+from tests.integration.driver import run
 
 MODULE = "fleetcare.esxi.esxi_ntp_align"
 ALL: dict[str, Any] = {"esxi_hostname": ["*"], "session": "single", "ntp_servers": ["192.0.2.1"]}
@@ -139,7 +141,25 @@ def check_sentence(sentence: str, cause: str, cure: str) -> None:
     assert len(sentence) < 1200, sentence
 
 
-@pytest.mark.parametrize(("options", "cause", "cure"), INPUT.values(), ids=INPUT)
+def cases(table: dict[str, Any], typed: tuple[str, ...], everywhere: tuple[str, ...] = ()) -> dict[str, Any]:
+    """What goes through the real command: all of it on the newest ansible-core, some of it on the oldest as well."""
+    chosen = [
+        pytest.param(*table[name], id=name, marks=() if name in everywhere or not everywhere else pytest.mark.newest_only) for name in typed
+    ]
+    return {"argnames": ("options", "cause", "cure"), "argvalues": chosen}
+
+
+def others(table: dict[str, Any], typed: tuple[str, ...]) -> dict[str, Any]:
+    left = {name: case for name, case in table.items() if name not in typed}
+    return {"argnames": ("options", "cause", "cure"), "argvalues": list(left.values()), "ids": list(left)}
+
+
+# The first of each are refused by ansible-core, or need it: it turns words into numbers, paths and secrets.
+TYPED = ("port is a word", "option mistyped", "choice mistyped", "no password", "ca_file missing", "server is nonsense")
+TYPED_FIREWALL = ("rule without a name", "no direction", "no such address", "port zero", "odd wave", "record missing", "progress nowhere")
+
+
+@pytest.mark.parametrize(**cases(INPUT, TYPED))
 def test_bad_input_ends_before_any_connection(
     fleet: Server, tmp_path: pathlib.Path, options: dict[str, Any], cause: str, cure: str
 ) -> None:
@@ -148,13 +168,33 @@ def test_bad_input_ends_before_any_connection(
     assert fleet.control("/summary")["calls"] == 0
 
 
-@pytest.mark.parametrize(("options", "cause", "cure"), FIREWALL.values(), ids=FIREWALL)
+@pytest.mark.parametrize(**cases(FIREWALL, TYPED_FIREWALL, TYPED_FIREWALL[:3]))
 def test_bad_input_about_firewalls_ends_before_any_connection(
     fleet: Server, tmp_path: pathlib.Path, options: dict[str, Any], cause: str, cure: str
 ) -> None:
     fleet.control("/clear_journal", {})
     check_sentence(told(tmp_path, fleet, options, module="fleetcare.esxi.esxi_firewall_ports"), cause, cure)
     assert fleet.control("/summary")["calls"] == 0
+
+
+def refused(server: Server, module: str, options: dict[str, Any], cause: str, cure: str) -> None:
+    """The same in this process: the exception carries what the task would say."""
+    server.control("/clear_journal", {})
+    with pytest.raises(BadInput) as caught:
+        run(server, module, **options)
+    assert caught.value.hint, caught.value.sentence
+    check_sentence(caught.value.sentence, cause, cure)
+    assert server.control("/summary")["calls"] == 0
+
+
+@pytest.mark.parametrize(**others(INPUT, TYPED))
+def test_other_bad_input_ends_before_any_connection(fleet: Server, options: dict[str, Any], cause: str, cure: str) -> None:
+    refused(fleet, "esxi_ntp_align", {**ALL, **options}, cause, cure)
+
+
+@pytest.mark.parametrize(**others(FIREWALL, TYPED_FIREWALL))
+def test_other_bad_input_about_firewalls_ends_before_any_connection(fleet: Server, options: dict[str, Any], cause: str, cure: str) -> None:
+    refused(fleet, "esxi_firewall_ports", {"esxi_hostname": ["*"], **options}, cause, cure)
 
 
 @pytest.mark.parametrize(("options", "cause", "cure"), SERVED.values(), ids=SERVED)

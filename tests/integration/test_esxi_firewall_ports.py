@@ -427,6 +427,6 @@ def test_a_record_without_this_host_and_a_record_that_is_none(simulator: Start, 
 def test_where_the_record_cannot_be_written_nothing_is_changed(simulator: Start, tmp_path: pathlib.Path) -> None:
     sim = simulator(fleet())
     (tmp_path / "file").write_text("")
-    with pytest.raises(FleetcareError, match="nothing was changed"):
+    with pytest.raises(FleetcareError, match="nothing more was changed"):
         ours(sim, backup=True, backup_dir=str(tmp_path / "file"), rules=[rule("syslog", enabled=True)])
     assert writes(sim) == [] and sim.summary()["sessions"] == []

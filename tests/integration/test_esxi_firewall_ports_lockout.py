@@ -9,6 +9,10 @@ really takes no new connection. Whether a peer is heard is asked of the simulato
 from __future__ import annotations
 
 import contextlib
+import functools
+import ipaddress
+import tempfile
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -20,6 +24,8 @@ from tests.simulator import Simulator
 
 Start = Callable[..., Simulator]
 PROFILES = ("6.7", "7.0.0", "7.0.3", "8.0.2", "8.0.2b", "8.0.3", "9.0")
+# Rules of our own, judged on a simulator that is as each release: that is no matter of ansible-core's release or Python's.
+pytestmark = pytest.mark.newest_only
 US, VCENTER = "198.51.100.7", "192.0.2.2"
 
 
@@ -47,8 +53,18 @@ WAYS = (
     Way("vSAN", "192.0.2.90", "inbound", "tcp", 2233, ("rdt",), "vsan_transport"),
     Way("DHCP server", "192.0.2.91", "inbound", "udp", 68, ("dhcp",), "dhcp"),
 )
+KIND = {"DHCP server": "DHCP", "vSAN": "vSAN"}
 # What the first 24 bits of the peer become when somebody mistypes them.
 TYPO = {"198.51.100": "198.51.101.0/24", "192.0.2": "192.0.3.0/24", "203.0.113": "203.0.114.0/24"}
+
+
+# What no release takes, or what opens another way to the same peer: these threaten nobody anywhere.
+HARMLESS = {
+    "disable": ("control node", "control node by SSH", "vCenter", "vCenter file copy"),
+    "close the port": ("control node", "control node by SSH", "vCenter", "vCenter file copy", "name server", "vSAN"),
+    "close the service": ("control node by SSH",),
+    "list of the port": ("vCenter file copy",),
+}
 
 
 def listed(key: str, address: str) -> dict[str, Any]:
@@ -63,6 +79,18 @@ def shut(way: Way) -> dict[str, Any]:
         for key in way.rulesets
         if key in ("vSphereClient", "sshServer")
     }
+
+
+def next_door(address: str) -> str:
+    """The network beside the peer's: one bit of it is wrong."""
+    own = ipaddress.IPv4Network(f"{address}/29", strict=False)
+    return str(ipaddress.IPv4Network((int(own.network_address) ^ own.num_addresses, own.prefixlen)))
+
+
+def all_but(address: str) -> list[str]:
+    """The peer's neighbours up to both sides of it: everybody but the peer."""
+    own = ipaddress.IPv4Network(f"{address}/28", strict=False)
+    return sorted(str(network) for network in own.address_exclude(ipaddress.IPv4Network(address)))
 
 
 def plans() -> dict[str, tuple[Way, dict[str, Any], dict[str, Any]]]:
@@ -83,16 +111,42 @@ def plans() -> dict[str, tuple[Way, dict[str, Any], dict[str, Any]]]:
                 just,
                 {"rules": [{"name": k, "allowed_hosts": {"ip_address": [way.address]}, "allowed_hosts_mode": "remove"} for k in just]},
             ),
+            "all_ip: false": (whole, {"rules": [{"name": key, "allowed_hosts": {"all_ip": False}} for key in whole]}),
+            "next door": (
+                just,
+                {"rules": [{"name": k, "allowed_hosts": {"ip_address": others[k], "ip_network": [next_door(way.address)]}} for k in just]},
+            ),
+            "missed by one": (
+                just,
+                {"rules": [{"name": k, "allowed_hosts": {"ip_address": others[k], "ip_network": all_but(way.address)}} for k in just]},
+            ),
+            "list and more": (
+                whole,
+                {
+                    "rules": [
+                        {"name": "webAccess", "enabled": False},
+                        *({"name": k, "allowed_hosts": {"ip_network": [typo]}} for k in whole),
+                    ],
+                    "services": [{"name": "wake_on_lan"}],
+                },
+            ),
+            "exclusive and policy": (
+                {"rulesets": whole, "default_policy": block},
+                {"rules": [{"name": "syslog", "enabled": True}], "exclusive": True, "default_policy": dict.fromkeys(block, True)},
+            ),
             "disable": (whole, {"rules": [{"name": key, "enabled": False} for key in whole]}),
             "close the port": (whole, {"ports": [{**port, "state": "closed"}]}),
             "list of the port": (whole, {"ports": [{**port, "allowed_hosts": {"ip_network": [typo]}}]}),
             "exclusive": (whole, {"rules": [{"name": "syslog", "enabled": True}], "exclusive": True}),
+            "restore": (whole, {"restore": {"rulesets": shut(way)}}),
             "policy": ({"rulesets": shut(way), "default_policy": block}, {"default_policy": dict.fromkeys(block, True)}),
         }
         if way.service:
             asked["close the service"] = (whole, {"services": [{"name": way.service, "state": "closed"}]})
             asked["list of the service"] = (whole, {"services": [{"name": way.service, "allowed_hosts": {"ip_network": [typo]}}]})
         for name, (before, wish) in asked.items():
+            if way.who in HARMLESS.get(name, ()):
+                continue
             given = before if "rulesets" in before else {"rulesets": before}
             found[f"{way.who}: {name}"] = (way, given, wish)
     return found
@@ -120,7 +174,7 @@ def site(given: dict[str, Any], profile: str, *, kind: str = "vcenter", **option
 
 def fleet(given: dict[str, Any], **options: Any) -> dict[str, Any]:
     sites = [site(given, profile, **options) for profile in PROFILES]
-    short = {"address": VCENTER, "options": {"heartbeat_timeout": 0.3}}
+    short = {"address": VCENTER, "options": {"heartbeat_timeout": 1}}
     return {**sites[0], "vcenter": short, "hosts": [each["hosts"][0] for each in sites]}
 
 
@@ -136,6 +190,13 @@ def heard(sim: Simulator) -> dict[tuple[str, str], bool]:
 
 
 def ours(sim: Simulator, **options: Any) -> dict[str, Any]:
+    """The module on every host. ``restore`` may name a scenario: then it is a record of hosts that are like that."""
+    if isinstance(given := options.get("restore"), dict):
+        (host,) = sim.state()["hosts"].values() if sim.world.kind == "esxi" else (None,)
+        scene = site(given, host["profile"], kind="esxi") if host else fleet(given)
+        with tempfile.TemporaryDirectory() as folder, Simulator(scenario=scene) as other:
+            made = ours(other, backup=True, backup_dir=folder, rules=[{"name": "gdbserver", "enabled": True}])
+            return ours(sim, **{**options, "restore": made["backup_file"]})
     return run(sim, "esxi_firewall_ports", esxi_hostname=["*"] if sim.world.kind == "vcenter" else [], **options)
 
 
@@ -148,34 +209,81 @@ def settings(sim: Simulator) -> dict[str, Any]:
     return found
 
 
-def test_there_are_enough_of_them() -> None:
-    assert len(PLANS) >= 60
-    assert {way.who for way, _given, _wish in PLANS.values()} == {way.who for way in WAYS}
+@functools.cache
+def lost_with_leave(name: str) -> frozenset[tuple[str, str]]:
+    """Host and peer that a plan parts where it may, and where nobody looks after the hosts; the simulator says which."""
+    _way, given, wish = PLANS[name]
+    with Simulator(scenario=fleet(given)) as sim:
+        before = heard(sim)
+        ours(sim, allow_lockout=True, **wish)
+        assert sim.errors == []
+        return frozenset(key for key, could in heard(sim).items() if before[key] and not could)
+
+
+def refused(told: dict[str, Any]) -> list[str]:
+    """What a host's report says of parts that were left out for a peer's sake."""
+    return [finding["text"] for finding in told["findings"] if finding["code"] == "lockout_refused"]
+
+
+def kept(told: dict[str, Any]) -> list[str]:
+    """What it says of rulesets that stay open though they are not listed."""
+    texts = [finding["text"] for finding in told["findings"] if finding["code"] == "exclusive_kept"]
+    return [text for text in texts if "would cut somebody off" in text]
 
 
 @pytest.mark.parametrize("name", PLANS)
 def test_without_leave_nobody_is_lost(simulator: Start, name: str) -> None:
-    way, given, wish = PLANS[name]
+    """And the report says so of exactly those hosts that would lose somebody."""
+    _way, given, wish = PLANS[name]
     sim = simulator(fleet(given))
     before = heard(sim)
     result = ours(sim, **wish)
-    lost = [key for key, could in heard(sim).items() if before[key] and not could]
-    assert lost == []
+    assert [key for key, could in heard(sim).items() if before[key] and not could] == []
     sim.advance(90)
     assert {host["connection"] for host in sim.state()["hosts"].values()} == {"connected"}
-    refused = [finding for host in result["hosts"].values() for finding in host["findings"] if finding["code"] == "lockout_refused"]
-    assert all(any(who in finding["text"] for who in (way.address, "DHCP", "vSAN")) for finding in refused) or not refused
-    if name.partition(": ")[2] in ("list", "typo", "policy") and before["esx-6.7.example.com", way.who]:
-        old = result["hosts"]["esx-6.7.example.com"]
-        assert "lockout_refused" in {finding["code"] for finding in old["findings"]}, old
+    would: dict[str, set[str]] = {}
+    for host, who in lost_with_leave(name):
+        would.setdefault(host, set()).add(who)
+    assert {host for host, told in result["hosts"].items() if refused(told) or kept(told)} == set(would), would
+    for host, lost in would.items():
+        told = result["hosts"][host]
+        for way in WAYS:
+            if way.who in lost:
+                # Who has no address of its own is named by what it is; what is kept open, by its ruleset.
+                named = any(word in text for text in refused(told) for word in (way.address, KIND.get(way.who, way.address)))
+                assert named or any(key in text for text in kept(told) for key in way.rulesets), (way.who, told["findings"])
 
 
-@pytest.mark.parametrize("name", PLANS)
+def test_every_release_has_sixty_plans_that_would_cut_somebody_off() -> None:
+    """A file's tests run in one process, so that most of this is known by now."""
+    threatened = {name: {host for host, _who in lost_with_leave(name)} for name in PLANS}
+    assert [name for name, hosts in threatened.items() if not hosts] == []
+    count = Counter(host for hosts in threatened.values() for host in hosts)
+    assert set(count) == {f"esx-{profile}.example.com" for profile in PROFILES} and min(count.values()) >= 60, count
+    assert {who for name in PLANS for _host, who in lost_with_leave(name)} == {way.who for way in WAYS}
+
+
+def patience(name: str) -> float:
+    """A host that cannot send heartbeats shows only after the simulator's second, and on a busy machine later than that."""
+    return (
+        1.5 if name.startswith("heartbeat") or name.endswith(("exclusive", "policy", "close the service", "list of the service")) else 0.5
+    )
+
+
+# A host that loses one of the others stays reachable, and what it does then is the same for each of them.
+BACK = [
+    name
+    for name, (way, _given, _wish) in PLANS.items()
+    if way.address in (US, VCENTER) or name.partition(": ")[2] in ("list", "disable", "exclusive", "policy", "restore")
+]
+
+
+@pytest.mark.parametrize("name", BACK)
 def test_with_leave_every_host_comes_back(simulator: Start, name: str) -> None:
     _way, given, wish = PLANS[name]
     sim = simulator(fleet(given))
     before = settings(sim)
-    result = ours(sim, allow_lockout=True, verify_reachable=0.7, **wish)
+    result = ours(sim, allow_lockout=True, verify_reachable=patience(name), **wish)
     after = settings(sim)
     sim.advance(90)
     state = sim.state()["hosts"]
@@ -194,7 +302,7 @@ def test_with_leave_every_host_comes_back(simulator: Start, name: str) -> None:
 def test_hosts_that_were_cut_off_are_brought_back_and_told(simulator: Start, name: str, cut: int) -> None:
     _way, given, wish = PLANS[name]
     sim = simulator(fleet(given))
-    result = ours(sim, allow_lockout=True, verify_reachable=0.7, **wish)
+    result = ours(sim, allow_lockout=True, verify_reachable=patience(name), **wish)
     assert sum(bool(told.get("undone")) for told in result["hosts"].values()) == cut
     reconnected = {entry.host for entry in sim.journal if entry.method == "ReconnectHost_Task" and entry.status == "ok"}
     assert len(reconnected) == (cut if name.startswith("heartbeat") else 0), (
@@ -217,7 +325,8 @@ def test_the_judge_sees_hosts_drop_out_where_nobody_looks_after_them(simulator: 
     assert dropped["vCenter: list"] == len(PROFILES) and min(dropped.values()) >= 3, dropped
 
 
-STANDALONE = [name for name in PLANS if name.startswith("control node")]
+# A stand-alone host that is shut to us cannot be asked for a record.
+STANDALONE = [name for name in PLANS if name.startswith("control node") and name != "control node: restore"]
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -264,7 +373,7 @@ def test_where_the_standing_connection_is_cut_too_the_loss_is_told(simulator: St
     result = ours(sim, allow_lockout=True, verify_reachable=0.3, connect_timeout=2, **wish)
     (told,) = result["hosts"].values()
     assert told["status"] in ("failed", "unreachable") and told["changed"], told
-    assert told["failure"]["kind"] == "cut_off" and "could not be brought back" in told["failure"]["cause"], told
+    assert told["failure"]["kind"] == "cut_off" and "could not be taken back" in told["failure"]["cause"], told
     assert "console" in told["failure"]["hint"]
     with contextlib.suppress(FleetcareError):
         ours(sim, connect_timeout=1, **wish)

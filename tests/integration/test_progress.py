@@ -73,7 +73,7 @@ def as_it_comes(folder: pathlib.Path, server: Server, plays: list[dict[str, Any]
         process.stdout and process.stdout.close()
 
 
-@pytest.mark.parametrize("by", ["role", "task"])
+@pytest.mark.parametrize("by", ["role", pytest.param("task", marks=pytest.mark.newest_only)])
 def test_each_wave_is_shown_when_it_ends(fleet: Server, tmp_path: pathlib.Path, by: str) -> None:
     fleet.control("/fault", SLOW)
     role = {"roles": ["fleetcare.esxi.esxi_ntp_align"], "vars": {f"esxi_ntp_align_{name}": value for name, value in WAVES.items()}}
@@ -122,6 +122,7 @@ def test_the_play_goes_on_as_without(fleet: Server, tmp_path: pathlib.Path) -> N
     assert "left: []" in done.stdout
 
 
+@pytest.mark.newest_only
 def test_a_failed_task_that_is_tried_again_shows_its_waves_again(fleet: Server, tmp_path: pathlib.Path) -> None:
     fleet.control("/fault", {"method": "UpdateDateTimeConfig", "fault": "HostConfigFault", "count": 1})
     tried = task(WAVES, register="tried", until="tried is not failed", retries=2, delay=0)
@@ -130,6 +131,7 @@ def test_a_failed_task_that_is_tried_again_shows_its_waves_again(fleet: Server, 
     assert told(done.stdout) == ["esxi_ntp_align: wave 1 of 3: 1 host, 0 changed, 1 failed; 11 to go", *TOLD]
 
 
+@pytest.mark.newest_only
 @pytest.mark.parametrize("keywords", [{}, {"check_mode": True}, {"no_log": True}, {"async": 60, "poll": 1}], ids=str)
 def test_what_shows_nothing(fleet: Server, tmp_path: pathlib.Path, keywords: dict[str, Any]) -> None:
     """Without waves; where nothing is changed; where nothing is to be seen; in the background."""
@@ -139,6 +141,7 @@ def test_what_shows_nothing(fleet: Server, tmp_path: pathlib.Path, keywords: dic
     assert changed(fleet) == (0 if "check_mode" in keywords else HOSTS)
 
 
+@pytest.mark.newest_only
 def test_a_file_of_ones_own_is_shown_as_well(fleet: Server, tmp_path: pathlib.Path) -> None:
     """From where it ended before; a path is taken as the module takes it."""
     (tmp_path / "mine.log").write_text("esxi_ntp_align: wave 9 of 9: of an earlier run\n")
@@ -148,6 +151,7 @@ def test_a_file_of_ones_own_is_shown_as_well(fleet: Server, tmp_path: pathlib.Pa
     assert [f"esxi_ntp_align: {line}" for line in kept[1:]] == TOLD
 
 
+@pytest.mark.newest_only
 def test_several_inventory_hosts_are_told_apart(fleet: Server, tmp_path: pathlib.Path) -> None:
     (tmp_path / "hosts").write_text("[vcenters]\na ansible_connection=local\nb ansible_connection=local\n")
     one = {**on_localhost(task({**WISH, "waves": ["100%"]})), "hosts": "vcenters", "serial": 2}
@@ -155,6 +159,7 @@ def test_several_inventory_hosts_are_told_apart(fleet: Server, tmp_path: pathlib
     assert [line.partition(":")[0] for line in told(done.stdout)] == ["esxi_ntp_align [a]"], done.stdout + done.stderr
 
 
+@pytest.mark.newest_only
 def test_a_callback_that_prints_json_is_not_disturbed(fleet: Server, tmp_path: pathlib.Path) -> None:
     (tmp_path / "callbacks").mkdir()
     (tmp_path / "callbacks" / "own_json.py").write_text(
@@ -171,6 +176,7 @@ def test_a_callback_that_prints_json_is_not_disturbed(fleet: Server, tmp_path: p
     assert told(done.stderr) == TOLD
 
 
+@pytest.mark.newest_only
 def test_module_defaults_reach_the_module(fleet: Server, tmp_path: pathlib.Path) -> None:
     """Those of the action group and those of the module, waves among them."""
     reach = {name: getattr(fleet, name) for name in ("hostname", "port", "username", "password", "ca_file")}

@@ -16,16 +16,19 @@ ValueT = TypeVar("ValueT")
 _NO_MORE: Any = object()
 
 
-def fan_out(keys: Iterable[KeyT], work: Callable[[KeyT], ValueT], *, parallel: int, guard: Guard) -> dict[KeyT, ValueT | FleetcareError]:
+def fan_out(
+    keys: Iterable[KeyT], work: Callable[[KeyT], ValueT], *, parallel: int, guard: Guard | None
+) -> dict[KeyT, ValueT | FleetcareError]:
     """Run ``work`` for each key on at most ``parallel`` threads; an error is that key's result and nobody else's.
 
     Threads of our own: an executor costs 50 µs a key, and pulls logging into every task.
 
-    Once the guard stops the run, what has not begun is not begun: its result is Interrupted.
+    Once the guard stops the run, what has not begun is not begun: its result is Interrupted. Without a guard, as for
+    what takes back a harm, everything is begun.
     """
 
     def guarded(key: KeyT) -> ValueT | FleetcareError:
-        if guard.reason:
+        if guard and guard.reason:
             return Interrupted(f"not started, because {guard.reason}")
         try:
             return work(key)

@@ -158,6 +158,10 @@ class Session:
         finally:
             self._rescuing = False
 
+    @property
+    def is_rescuing(self) -> bool:
+        return self._rescuing
+
     def knock(self) -> FleetcareError | None:
         """Why the endpoint takes no new connection; None when it does."""
         return self._transport.knock()

@@ -34,7 +34,7 @@ def wait_for_tasks(session: Session, tasks: Iterable[Ref], *, timeout: float) ->
     ends = time.monotonic() + timeout
     version = ""
     try:
-        while open_tasks and time.monotonic() < ends and not session.guard.reason:
+        while open_tasks and time.monotonic() < ends and (session.is_rescuing or not session.guard.reason):
             # The server must answer before the connection's own time-out strikes.
             wait = max(1, round(min(_SLICE, session.endpoint.read_timeout / 2, session.guard.remaining(ends - time.monotonic()))))
             update = session.read(collector, "WaitForUpdatesEx", version=version, options=query.WaitOptions(maxWaitSeconds=wait))

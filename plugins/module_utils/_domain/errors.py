@@ -115,6 +115,18 @@ class CutOff(FleetcareError):
     kind = "cut_off"
 
 
+class Unverified(FleetcareError):
+    """Whether the host can still be reached after a change could not be seen for as long as was asked for."""
+
+    kind = "unverified"
+
+
+class HeldBack(Interrupted):
+    """No wave had room for it, as was asked for."""
+
+    kind = "held_back"
+
+
 class WriteRefused(FleetcareError):
     """The write gate is shut. In a check run this is a defect of ours, never the user's."""
 

@@ -12,7 +12,7 @@ import difflib
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from .firewall_catalogue import RULESETS, SERVICES, Known, Service
 from .firewall_model import (
@@ -38,6 +38,8 @@ __all__ = ["MEANINGS", "RECORD", "after", "parse", "patience", "plan", "record",
 # Mounting an NFS version 3 datastore opens it for that server, the last unmount closes it (vSphere Security 6.5).
 _BY_MOUNTS = "nfsClient"
 _OF_MOUNTS = (_BY_MOUNTS, "nfs41Client")
+# Storage and HA of whose use the API says nothing here: a datastore is not closed on a guess.
+_UNTOLD = ("vvold", "nvmetcp", "fdm")
 
 MEANINGS: dict[str, Meaning] = {
     "firewall_unknown": Meaning(
@@ -75,6 +77,12 @@ MEANINGS: dict[str, Meaning] = {
         "The host does not let anybody edit the address list of this ruleset.",
         "8.0 Update 2 as first shipped locks 25 lists that U2b opened again: update the host. Elsewhere the list belongs to the service.",
         "HostFirewallRuleset.ipListUserConfigurable, API 8.0.2.0; vmware/dod-compliance-and-automation, known issues of vSphere 8",
+    ),
+    "ruleset_list_unreadable": Meaning(
+        "error",
+        "The address list of this ruleset has entries that are neither an address nor a network; a new list would lose them.",
+        "Look at it with: esxcli network firewall ruleset allowedip list; mend it there.",
+        "HostFirewallRulesetIpList",
     ),
     "ruleset_by_mounts": Meaning(
         "error",
@@ -147,12 +155,14 @@ MEANINGS: dict[str, Meaning] = {
         "This part of the plan cuts off somebody whom the host has to hear, as allow_lockout permits.",
         "Use verify_reachable, which takes it back when the host drops out.",
         "as lockout_refused",
+        lasting=True,
     ),
     "peer_unclear": Meaning(
         "warning",
         "The host knows a peer by name only, so whether the new list lets it in cannot be told from here.",
         "Look the name up from the host, or configure the peer by address.",
         "dateTimeInfo.ntpConfig.server, fileSystemVolume.mountInfo",
+        lasting=True,
     ),
     "peer_shut_out": Meaning(
         "warning",
@@ -216,7 +226,9 @@ class _Goal:
         return next(iter(asked)) if len(asked) == 1 else ruleset.enabled
 
     def find(self, code: str, text: str, level: str = "") -> None:
-        self.findings.append(_found(code, text, level))
+        found = _found(code, text, level)
+        if found not in self.findings:  # the pieces of a range often tell the same
+            self.findings.append(found)
 
     @property
     def origins(self) -> dict[str, str]:
@@ -236,9 +248,9 @@ def _resolved(state: State, wanted: Wanted) -> _Goal:
     for service in wanted.services:
         _resolve_service(goal, service)
     closing = [port for port in wanted.ports if not port.open]
-    shared = [found for port in wanted.ports for found in _resolve_port(goal, port, closing)]
-    for port, candidates in shared:
-        _open_port(goal, port, candidates)
+    shared = [(port, *found) for port in wanted.ports for found in _resolve_port(goal, port, closing)]
+    for port, candidates, pieces in shared:
+        _open_port(goal, port, candidates, pieces)
     if wanted.record is not None:
         _resolve_record(goal, wanted)
     return goal
@@ -282,10 +294,13 @@ def _has(ruleset: Ruleset, rule: str) -> bool:
     return ruleset.opens(IN if direction == "in" else OUT, protocol, int(port))
 
 
-def _resolve_port(goal: _Goal, wish: PortWish, closing: list[PortWish]) -> list[tuple[PortWish, list[Ruleset]]]:
+_Pieces: TypeAlias = "list[tuple[int, int]]"
+
+
+def _resolve_port(goal: _Goal, wish: PortWish, closing: list[PortWish]) -> list[tuple[list[Ruleset], _Pieces]]:
     """Returns what several rulesets have: which is meant depends on what else is asked, so that is judged last."""
-    shared: list[tuple[PortWish, list[Ruleset]]] = []
-    bare: list[tuple[int, int]] = []
+    shared: dict[tuple[str, ...], _Pieces] = {}
+    bare: _Pieces = []
     rulesets = goal.state.all()
     for first, last in _segments(wish, rulesets.values()):
         having = [r for r in rulesets.values() if r.opens(wish.direction, wish.protocol, first)]
@@ -295,22 +310,37 @@ def _resolve_port(goal: _Goal, wish: PortWish, closing: list[PortWish]) -> list[
         elif wish.open and len(candidates) == 1:
             goal.ask(candidates[0].key, True, wish.hosts, wish.origin)
         elif wish.open:
-            shared.append((wish, candidates))
+            shared.setdefault(tuple(ruleset.key for ruleset in candidates), []).append((first, last))
         else:
             _close_port(goal, wish, having, closing)
-    for first, last in bare:
-        ports = f"{wish.protocol}/{_span(first, last)} {wish.direction}"
-        elsewhere = [known for known in RULESETS.values() if _known_to_open(known, wish, first)]
-        for known in elsewhere:
-            lacks = f"{known.key} of this host does not have it, that of other releases does"
-            goal.find("ruleset_gone", f"{ports}: {lacks if known.key in rulesets else _releases(known, goal.state)}")
-        if not elsewhere:
-            goal.find("port_no_ruleset", f"{ports}: no ruleset has it")
-    return shared
+    _bare_ports(goal, wish, bare)
+    return [([rulesets[key] for key in keys], pieces) for keys, pieces in shared.items()]
 
 
-def _span(first: int, last: int) -> str:
-    return f"{first}" if first == last else f"{first}-{last}"
+def _bare_ports(goal: _Goal, wish: PortWish, bare: _Pieces) -> None:
+    """One finding a reason, however many pieces of a range have it."""
+    elsewhere = {known.key: [piece for piece in bare if _known_to_open(known, wish, piece[0])] for known in RULESETS.values()}
+    for key, pieces in elsewhere.items():
+        if pieces:
+            lacks = f"{key} of this host does not have it, that of other releases does"
+            text = lacks if key in goal.state.all() else _releases(RULESETS[key], goal.state)
+            goal.find("ruleset_gone", f"{wish.protocol}/{_spans(pieces)} {wish.direction}: {text}")
+    gone = set(itertools.chain(*elsewhere.values()))
+    nowhere = [piece for piece in bare if piece not in gone]
+    if nowhere:
+        goal.find("port_no_ruleset", f"{wish.protocol}/{_spans(nowhere)} {wish.direction}: no ruleset has it")
+
+
+def _spans(pieces: _Pieces) -> str:
+    """At most five, neighbours as one."""
+    joined: _Pieces = []
+    for first, last in pieces:
+        if joined and joined[-1][1] + 1 == first:
+            joined[-1] = (joined[-1][0], last)
+        else:
+            joined.append((first, last))
+    texts = [f"{first}" if first == last else f"{first}-{last}" for first, last in joined]
+    return ", ".join(texts[:5]) + (f" and {len(texts) - 5} more" if len(texts) > 5 else "")
 
 
 def _segments(wish: PortWish, rulesets: Iterable[Ruleset]) -> list[tuple[int, int]]:
@@ -336,17 +366,18 @@ def _rule_of(text: str) -> Rule:
     return Rule(IN if direction == "in" else OUT, protocol, int(low), int(high or low), bool(source))
 
 
-def _open_port(goal: _Goal, wish: PortWish, candidates: list[Ruleset]) -> None:
+def _open_port(goal: _Goal, wish: PortWish, candidates: list[Ruleset], pieces: _Pieces) -> None:
+    origin = wish.origin if pieces == [(wish.first, wish.last)] else f"{wish.origin}, at {_spans(pieces)}"
     # As the other wishes leave it, or a second run would find another answer than this one.
     now = [ruleset for ruleset in candidates if goal.opens(ruleset)]
     goal.listed.update(ruleset.key for ruleset in now)
     if len(now) == 1 and wish.hosts:
         goal.ask(now[0].key, True, wish.hosts, wish.origin)
     elif now and not wish.hosts:
-        goal.find("port_shared", f"{wish.origin}: open by {_keys(now)}; {_keys(candidates)} have it")
+        goal.find("port_shared", f"{origin}: open by {_keys(now)}; {_keys(candidates)} have it")
     else:
         which = f"{_keys(now)} are open with it" if now else f"none of {_keys(candidates)} is open"
-        goal.find("port_ambiguous", f"{wish.origin}: {which}")
+        goal.find("port_ambiguous", f"{origin}: {which}")
 
 
 def _keys(rulesets: Iterable[Ruleset]) -> str:
@@ -419,7 +450,7 @@ def _reachable(goal: _Goal) -> dict[str, Ruleset]:
         want = _permitted(goal, have, replace(have, enabled=enabled, allowed=allowed), origin)
         if (want.enabled, want.allowed) != (have.enabled, have.allowed):
             moves[key] = want
-        if want.enabled and not want.allowed.all_ip and not want.allowed.networks:
+        if want.enabled and want.allowed.nobody:
             goal.find("list_empty", f"{key} lets nobody in")
     return moves
 
@@ -471,8 +502,13 @@ def _permitted(goal: _Goal, have: Ruleset, want: Ruleset, origin: str) -> Rulese
     if have.key == _BY_MOUNTS:
         goal.find("ruleset_by_mounts", f"{origin}: {have.key} is {_stands(have)}, asked for is {_stands(want)}")
         return have
-    if want.allowed != have.allowed and have.listable is False:
-        goal.find("ruleset_list_locked", f"{origin}: {have.key} lets in {have.allowed}, asked for is {want.allowed}")
+    odd = have.allowed.odd or want.allowed.odd
+    if want.allowed != have.allowed and (odd or have.listable is False):
+        if have.listable is False:
+            goal.find("ruleset_list_locked", f"{origin}: {have.key} lets in {have.allowed}, asked for is {want.allowed}")
+        else:
+            where = have.key if have.allowed.odd else f"the record of {have.key}"
+            goal.find("ruleset_list_unreadable", f"{origin}: the list of {where} has {', '.join(map(repr, odd))}")
         closes = not want.enabled or have.allowed.inside(want.allowed)
         want = replace(want, allowed=have.allowed, enabled=want.enabled if closes else have.enabled)
     if want.enabled != have.enabled and have.controllable is False:
@@ -512,6 +548,8 @@ def _exclusive(goal: _Goal, moves: Mapping[str, Ruleset]) -> tuple[dict[str, Rul
             kept.setdefault("follows mounts", []).append(key)
         elif ruleset.controllable is False or {ruleset.service, _owner(ruleset)} & goal.state.running:
             kept.setdefault("owned by a service", []).append(key)
+        elif key in _UNTOLD:
+            kept.setdefault("may be in use", []).append(key)
         else:
             closes[key] = replace(ruleset, enabled=False)
     return closes, kept
@@ -622,6 +660,7 @@ def plan(state: State, wanted: Wanted, seen: None) -> Plan:
     """The writes that bring ``state`` to ``wanted``, and what there is to say about ``state``."""
     if state.rulesets is None:
         return Plan(observed=state, findings=(_found("firewall_unknown", "firewallInfo is unset"),))
+    state = state.doubting()
     goal = _resolved(state, wanted)
     moves = _reachable(goal)
     guard = _Guard(state, wanted.allow_lockout)
@@ -727,7 +766,7 @@ def _general(state: State, wanted: Wanted, goal: _Goal, future: State) -> list[F
         used = mounted and ruleset.key in _OF_MOUNTS
         if ruleset.enabled and ruleset.wide and ruleset.allowed.all_ip and not used:
             found.append(_found("wide_ruleset_open", f"{ruleset.key}: {', '.join(map(str, ruleset.rules))}"))
-        if ruleset.enabled and not ruleset.allowed.all_ip and not ruleset.allowed.networks:
+        if ruleset.enabled and ruleset.allowed.nobody:
             found.append(_found("list_empty", f"{ruleset.key} lets nobody in"))
     deaf = [peer for peer in state.peers if peer.needed and not state.hears(peer)]
     if deaf:
@@ -748,11 +787,13 @@ def after(read: State, predicted: State, waited: bool) -> State:
     if read.rulesets is None:
         return read
     known = predicted if not read.complete else read
+    # Whoever was heard from an address that nobody knows still is, though by now a list may have the one that is known.
+    peers = tuple(peer.doubted if peer.doubted in predicted.peers else peer for peer in known.peers)
     return replace(
         read,
         rulesets={**predicted.all(), **read.all()},
         running=known.running,
-        peers=known.peers,
+        peers=peers,
         complete=predicted.complete or read.complete,
         concerned=predicted.concerned,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import ipaddress
+import re
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
@@ -39,13 +40,18 @@ def networks_given(option: str, texts: Iterable[str]) -> tuple[Network, ...]:
     for text in texts:
         word = _word(option, text)
         if "/" not in word:
-            raise BadInput(f"{option} has {word!r} without a mask", hint=f"Write {word}/24, or put a single address into ip_address.")
+            raise BadInput(
+                f"{option} has {word!r} without a mask",
+                hint=f"Write {word}/{64 if ':' in word else 24}, or put a single address into ip_address.",
+            )
         base, _slash, mask = word.partition("/")
         _address(option, word, base, nobody=False)
         try:
             network = ipaddress.ip_network(word, strict=False)
         except ValueError:
-            raise BadInput(f"{option} has {word!r}, whose mask {mask!r} is none", hint="Use a prefix length: 192.0.2.0/24.") from None
+            longest, example = (128, "2001:db8::/64") if ":" in base else (32, "192.0.2.0/24")
+            cause = f"{option} has {word!r}, whose mask {mask!r} is no prefix length from 1 to {longest}"
+            raise BadInput(cause, hint=f"Write for example {example}.") from None
         if network.prefixlen == 0:
             raise BadInput(f"{option} has {word!r}, which is every address", hint="Use all_ip: true if that is meant.")
         _somebody(option, word, network.network_address)
@@ -67,9 +73,13 @@ def _address(option: str, text: str, part: str, *, nobody: bool = True) -> Addre
     try:
         address = ipaddress.ip_address(part)
     except ValueError:
+        # Some programs read 010 as 8.
+        zeros = ":" not in part and all(octet.isdigit() for octet in part.split(".")) and re.search(r"\b0\d", part)
         raise BadInput(
             f"{option} has {text!r}, {'which is' if part == text else f'and {part!r} is'} no IP address",
-            hint="Host names are not taken here; write for example 192.0.2.10.",
+            hint="Leading zeros are not taken: write 10 for 010."
+            if zeros
+            else "Host names are not taken here; write for example 192.0.2.10.",
         ) from None
     if getattr(address, "scope_id", None):
         raise BadInput(f"{option} has {text!r} with an interface", hint="Leave out what follows the %.")
@@ -123,14 +133,17 @@ def within(inner: tuple[Network, ...], outer: tuple[Network, ...]) -> bool:
 
 @functools.lru_cache(maxsize=4096)
 def kept_by_host(addresses: tuple[str, ...], networks: tuple[tuple[str, int], ...]) -> tuple[Network, ...]:
-    """What a host says that it has. It took it once, so nothing is refused; what cannot be read lets nobody in."""
-    found: list[Network] = []
-    for text in (*addresses, *(f"{network}/{prefix}" for network, prefix in networks)):
-        try:
-            found.append(ipaddress.ip_network(text.strip(), strict=False))
-        except ValueError:
-            continue
-    return tidy(found)
+    """What a host says that it has. It took it once, so nothing is refused; for what cannot be read see ``unreadable``."""
+    return tidy(known for text in _texts(addresses, networks) if (known := parsed(text)))
+
+
+def unreadable(addresses: tuple[str, ...], networks: tuple[tuple[str, int], ...]) -> tuple[str, ...]:
+    """The entries of a host's list that are neither an address nor a network, as they stand there."""
+    return tuple(sorted({text for text in _texts(addresses, networks) if parsed(text) is None}))
+
+
+def _texts(addresses: Iterable[str], networks: Iterable[tuple[str, int]]) -> list[str]:
+    return [text.strip() for text in (*addresses, *(f"{network}/{prefix}" for network, prefix in networks))]
 
 
 @functools.lru_cache(maxsize=4096)
@@ -140,6 +153,15 @@ def parsed(text: str) -> Network | None:
         return ipaddress.ip_network(text, strict=False)
     except ValueError:
         return None
+
+
+def unmapped(text: str) -> str | None:
+    """An address without the ``::ffff:`` of one that speaks IPv4; None for a name."""
+    known = parsed(text)
+    if known is None:
+        return None
+    mapped = getattr(known.network_address, "ipv4_mapped", None)
+    return str(mapped) if mapped else text
 
 
 def is_single(network: Network) -> bool:

@@ -48,22 +48,32 @@ class Rule:
 
 @dataclass(frozen=True, eq=False)
 class Allowed:
-    """Whom a ruleset lets through. Equal when the same peers get through, however the list is written."""
+    """Whom a ruleset lets through. Equal when the same peers get through, however the list is written.
+
+    ``odd``: entries that cannot be read. Somebody may get in by them, so a list with such is never written.
+    """
 
     all_ip: bool
     networks: tuple[Network, ...] = ()
+    odd: tuple[str, ...] = ()
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Allowed):
             return NotImplemented
-        return self.all_ip == other.all_ip and (self.networks == other.networks or merged(self.networks) == merged(other.networks))
+        if (self.all_ip, self.odd) != (other.all_ip, other.odd):
+            return False
+        return self.networks == other.networks or merged(self.networks) == merged(other.networks)
 
     def __hash__(self) -> int:
-        return hash((self.all_ip, merged(self.networks)))
+        return hash((self.all_ip, self.odd, merged(self.networks)))
 
     @classmethod
     def only(cls, networks: Iterable[Network]) -> Allowed:
         return cls(False, tidy(networks))
+
+    @property
+    def nobody(self) -> bool:
+        return not (self.all_ip or self.networks or self.odd)
 
     @property
     def addresses(self) -> tuple[Network, ...]:
@@ -79,17 +89,20 @@ class Allowed:
         if self.all_ip:
             return True
         peer = parsed(address) if address else None
-        return bool(self.networks) if peer is None else within((peer,), self.networks)
+        return not self.nobody if peer is None else within((peer,), self.networks)
 
     def inside(self, other: Allowed) -> bool:
         """Whether nobody gets in here who does not get in there."""
-        return other.all_ip or (not self.all_ip and within(self.networks, other.networks))
+        return other.all_ip or (not self.all_ip and within(self.networks, other.networks) and set(self.odd) <= set(other.odd))
 
     def describe(self) -> str | list[str]:
-        return "all" if self.all_ip else [shown(network) for network in self.networks]
+        return "all" if self.all_ip else self._texts()
+
+    def _texts(self) -> list[str]:
+        return [*map(shown, self.networks), *self.odd]
 
     def __str__(self) -> str:
-        texts = [shown(network) for network in self.networks]
+        texts = self._texts()
         return "everybody" if self.all_ip else ", ".join(texts[:5]) + (f" and {len(texts) - 5} more" if len(texts) > 5 else "") or "nobody"
 
 
@@ -137,7 +150,8 @@ class Ruleset:
 class Peer:
     """Somebody whom a host must keep hearing. ``address`` None: nobody knows who, as with DHCP and with the other hosts
     of a vSAN; then everybody who gets in has to go on getting in. ``needed`` False: not to be lost, and no fault where it
-    never was let in.
+    never was let in. ``present``: the run itself shows that it is heard now. ``guessed``: ``address`` is only one of those
+    that it may come from.
     """
 
     who: str
@@ -146,9 +160,20 @@ class Peer:
     port: int
     address: str | None = None
     needed: bool = True
+    present: bool = False
+    guessed: bool = False
+
+    @property
+    def doubted(self) -> Peer:
+        """The same one, from an address that nobody knows."""
+        return replace(self, who=f"{self.who} {self.address}", address=None) if self.address else self
 
     def __str__(self) -> str:
-        return f"{self.who}{f' {self.address}' if self.address and self.address not in ANYBODY else ''} ({self.protocol}/{self.port} {self.direction})"
+        where = ""
+        if self.address and self.address not in ANYBODY:
+            known = parsed(self.address)
+            where = f"{', perhaps behind' if self.guessed else ''} {shown(known) if known else self.address}"
+        return f"{self.who}{where} ({self.protocol}/{self.port} {self.direction})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,9 +211,14 @@ class State:
         found: dict[str, Peer] = {}
         for ruleset in self.all().values() if self.blocks(peer.direction) else ():
             if ruleset.enabled and ruleset.opens(peer.direction, peer.protocol, peer.port):
-                texts = ANYBODY if ruleset.allowed.all_ip else map(str, ruleset.allowed.networks)
-                found.update({text: replace(peer, address=text) for text in texts})
+                texts = ANYBODY if ruleset.allowed.all_ip else (*map(str, ruleset.allowed.networks), *ruleset.allowed.odd)
+                found.update({text: replace(peer, address=text, guessed=True) for text in texts})
         return list(found.values()) or [replace(peer, address=text) for text in ANYBODY]
+
+    def doubting(self) -> State:
+        """Who is here although no list has the address that is known comes from another one: a NAT, a second adapter, IPv6."""
+        peers = tuple(peer.doubted if peer.present and not self.hears(peer) else peer for peer in self.peers)
+        return self if peers == self.peers else replace(self, peers=peers)
 
     def with_ruleset(self, ruleset: Ruleset) -> State:
         return replace(self, rulesets={**self.all(), ruleset.key: ruleset})
@@ -208,7 +238,7 @@ class SetAllowedHosts:
         return state.with_ruleset(replace(state.all()[self.ruleset], allowed=self.allowed))
 
     def describe(self) -> dict[str, Any]:
-        listed = [shown(network) for network in self.allowed.networks]
+        listed = replace(self.allowed, all_ip=False).describe()
         return {"change": "set_allowed_hosts", "ruleset": self.ruleset, "all_ip": self.allowed.all_ip, "allowed": listed}
 
 

@@ -38,13 +38,15 @@ class Hosts:
             all_ip = have.all_ip and not self.listed if self.all_ip is None else self.all_ip
             addresses = have.addresses if self.addresses is None else self.addresses
             networks = have.ranges if self.networks is None else self.networks
-            return Allowed(all_ip, Allowed.only((*addresses, *networks)).networks)
+            # An entry that cannot be read may stand in either list.
+            odd = have.odd if self.addresses is None and self.networks is None else ()
+            return Allowed(all_ip, tidy((*addresses, *networks)), odd)
         all_ip = have.all_ip if self.all_ip is None else self.all_ip
         if all_ip:
-            return Allowed(True, have.networks)
+            return Allowed(True, have.networks, have.odd)
         if self.mode == "merge":
-            return Allowed.only((*have.networks, *self.listed))
-        return Allowed.only(minus(have.networks, self.listed))
+            return Allowed(False, tidy((*have.networks, *self.listed)), have.odd)
+        return Allowed(False, minus(have.networks, self.listed), have.odd)
 
     def takes_from_all(self, have: Allowed) -> bool:
         """Taking peers out of "everybody" cannot be written as a list."""
@@ -148,7 +150,7 @@ def _rules(entries: Iterable[Mapping[str, Any]]) -> tuple[RuleWish, ...]:
         name = (entry.get("name") or "").strip()
         if not name:
             raise BadInput(f"rules entry {number} has no name", hint="Name a ruleset, for example syslog; esxi_firewall_info lists them.")
-        if '"' in name or "[" in name:
+        if '"' in name or "[" in name or not name.isprintable():
             raise BadInput(f"rules entry {number} has {name!r}, which is no name of a ruleset", hint="esxi_firewall_info lists the names.")
         key = _SPELLED.get(name.lower(), name)
         if key in found:
@@ -164,11 +166,13 @@ def _services(entries: Iterable[Mapping[str, Any]]) -> tuple[ServiceWish, ...]:
     for number, entry in enumerate(entries, 1):
         name = (entry.get("name") or "").strip().lower().replace("-", "_").replace(" ", "_")
         if name not in SERVICES:
-            near = difflib.get_close_matches(name, SERVICES, n=3, cutoff=0.5)
+            begun = [known for known in SERVICES if name and known.startswith(name)]
+            near = list(dict.fromkeys((*begun, *difflib.get_close_matches(name, SERVICES, n=3, cutoff=0.5))))[:3]
             told = f"Did you mean {' or '.join(near)}?" if near else f"There are: {', '.join(SERVICES)}."
             raise BadInput(f"services entry {number} has {entry.get('name')!r}, which is no service of the catalogue", hint=told)
         if name in found:
             raise BadInput(f"services names {name!r} twice", hint="Put both wishes into one entry.")
+        _opens_or_closes(f"services entry {number} ({name})", entry)
         found[name] = ServiceWish(
             name=name,
             open=(entry.get("state") or "open") == "open",
@@ -186,8 +190,7 @@ def _port(where: str, entry: Mapping[str, Any]) -> PortWish:
         numbers[0]
     ) > int(numbers[-1]):
         raise BadInput(f"{where} has port {text!r}, which is neither a port nor a range", hint="Write for example 514 or 8301-8302.")
-    if entry.get("state") == "closed" and entry.get("allowed_hosts"):
-        raise BadInput(f"{where} is to be closed and says who gets in", hint="Leave out allowed_hosts, or state: closed.")
+    _opens_or_closes(where, entry)
     protocol, direction = entry.get("protocol") or "tcp", entry.get("direction") or ""
     ports = numbers[0] if numbers[0] == numbers[-1] else f"{numbers[0]}-{numbers[-1]}"
     return PortWish(
@@ -199,6 +202,11 @@ def _port(where: str, entry: Mapping[str, Any]) -> PortWish:
         hosts=_hosts(where, entry),
         origin=f"ports: {protocol}/{ports}{f' {direction}' if direction else ''}",
     )
+
+
+def _opens_or_closes(where: str, entry: Mapping[str, Any]) -> None:
+    if entry.get("state") == "closed" and entry.get("allowed_hosts"):
+        raise BadInput(f"{where} is to be closed and says who gets in", hint="Leave out allowed_hosts, or state: closed.")
 
 
 def _hosts(where: str, entry: Mapping[str, Any]) -> Hosts | None:
@@ -241,6 +249,7 @@ def recorded(name: str, moid: str, rulesets: Mapping[str, Any], incoming_blocked
                     "all_ip": ruleset.allowed.all_ip,
                     "ip_address": [str(n.network_address) for n in ruleset.allowed.addresses],
                     "ip_network": [str(n) for n in ruleset.allowed.ranges],
+                    **({"unreadable": list(ruleset.allowed.odd)} if ruleset.allowed.odd else {}),
                 },
             }
             for key, ruleset in rulesets.items()
@@ -252,10 +261,18 @@ def _record(data: Any) -> tuple[Recorded, ...]:
     hint = "Use a file that a run with backup: true has written."
     if not isinstance(data, Mapping) or data.get("format") != RECORD:
         raise BadInput("the file in restore is no record of a firewall", hint=hint)
+    where = "it"
     try:
-        return tuple(_host_of_record(entry) for entry in data["hosts"])
-    except (KeyError, TypeError, AttributeError, ValueError) as problem:
-        raise BadInput(f"the file in restore is damaged: {type(problem).__name__}: {problem}", hint=hint) from problem
+        found = []
+        for number, entry in enumerate(data["hosts"], 1):
+            where = f"host {number}"
+            where = f"host {entry['name']}"
+            found.append(_host_of_record(entry))
+    except KeyError as problem:
+        raise BadInput(f"the file in restore is damaged: {where} has no {problem}", hint=hint) from problem
+    except (TypeError, AttributeError, ValueError) as problem:
+        raise BadInput(f"the file in restore is damaged: {where}: {problem}", hint=hint) from problem
+    return tuple(found)
 
 
 def _host_of_record(entry: Mapping[str, Any]) -> Recorded:
@@ -263,7 +280,8 @@ def _host_of_record(entry: Mapping[str, Any]) -> Recorded:
     for rule in entry["rules"]:
         allowed = rule["allowed_hosts"]
         networks = tidy(ipaddress.ip_network(_exactly(str, text)) for text in (*allowed["ip_address"], *allowed["ip_network"]))
-        rulesets[_exactly(str, rule["name"])] = (_exactly(bool, rule["enabled"]), Allowed(_exactly(bool, allowed["all_ip"]), networks))
+        odd = tuple(_exactly(str, text) for text in allowed.get("unreadable", ()))
+        rulesets[_exactly(str, rule["name"])] = (_exactly(bool, rule["enabled"]), Allowed(_exactly(bool, allowed["all_ip"]), networks, odd))
     policy = entry["default_policy"]
     return Recorded(
         name=entry["name"],

@@ -32,13 +32,15 @@ class Finding:
     """One fact about a target that somebody should know.
 
     ``code`` is stable and documented; ``text`` carries the evidence of this case; ``hint`` is the next step.
-    An ``error`` means: not as it should be, and this module will not or cannot mend it.
+    An ``error`` means: not as it should be, and this module will not or cannot mend it. ``lasting``: it is about what
+    the plan does, so carrying the plan out does not mend it.
     """
 
     level: str
     code: str
     text: str
     hint: str
+    lasting: bool = False
 
     def describe(self, status: str) -> dict[str, str]:
         """Without the hint, which is the same for every target and is told once a run."""
@@ -53,9 +55,10 @@ class Meaning:
     means: str
     hint: str
     source: str
+    lasting: bool = False
 
     def found(self, code: str, text: str, *, level: str = "") -> Finding:
-        return Finding(level or self.level, code, text, self.hint)
+        return Finding(level or self.level, code, text, self.hint, self.lasting)
 
 
 @dataclass(frozen=True, kw_only=True)

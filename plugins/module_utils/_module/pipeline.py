@@ -7,13 +7,12 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from .._client import reach
 from .._client.endpoint import Endpoint
 from .._client.fanout import fan_out
-from .._client.guard import GRACE, Guard
+from .._client.guard import Guard
 from .._client.inventory import Selection, Target, select_hosts
 from .._client.properties import Row, collect
 from .._client.session import Session
@@ -22,6 +21,7 @@ from .._domain.errors import (
     CutOff,
     EndpointUnreachable,
     FleetcareError,
+    HeldBack,
     HostUnreachable,
     Interrupted,
     NotCompliant,
@@ -34,53 +34,13 @@ from .._domain.errors import (
 from .._domain.plan import Change, Finding, Plan
 from . import records
 from .feature import Feature
+from .outcome import Entry, Outcome
 from .waves import Progress, Waves
+from .way_back import WayBack
 
 # vCenter learns of a change on a host with a short delay; a read-back that comes too early is repeated.
 _READ_BACK_PAUSES = (0.2, 0.5, 1.0, 2.0)
 _AMBIGUOUS = (EndpointUnreachable, TimedOut, Interrupted)
-_BY_HAND = "Open the way at the host's console (esxcli network firewall set --enabled false), put the rules right, and switch it on again."
-
-
-@dataclass
-class Entry:
-    """What became of one target."""
-
-    target: Target
-    row: Row | None = None
-    plan: Plan | None = None
-    tried: bool = False
-    unanswered: bool = False
-    done: list[Change] = field(default_factory=list)
-    undone: list[Change] = field(default_factory=list)
-    read_back: bool = False
-    final: Plan | None = None
-    failure: FleetcareError | None = None
-
-    @property
-    def unknown(self) -> bool:
-        """Whether a write may have taken effect unseen: it was not read back, or a slow host may still be at it."""
-        unseen = self.tried and not self.read_back and isinstance(self.failure, (EndpointUnreachable, NotConverged, CutOff))
-        return self.unanswered or unseen
-
-    @property
-    def planned(self) -> tuple[Change, ...]:
-        return self.plan.changes if self.plan else ()
-
-
-@dataclass
-class Outcome:
-    """Everything a result is made of."""
-
-    feature: Feature
-    wanted: Any
-    check: bool
-    entries: dict[str, Entry] = field(default_factory=dict)
-    seen: Any = None
-    endpoint: dict[str, Any] = field(default_factory=dict)
-    waves: list[dict[str, Any]] = field(default_factory=list)
-    backup_file: str = ""
-    secrets: tuple[str, ...] = ()
 
 
 def execute(feature: Feature, params: Mapping[str, Any], *, check: bool, in_process: bool = False) -> Outcome:
@@ -99,6 +59,8 @@ def execute(feature: Feature, params: Mapping[str, Any], *, check: bool, in_proc
     verify = params.get("verify_reachable") or 0.0
     if not 0 <= verify <= 3600:
         raise BadInput(f"verify_reachable {verify:g} is not between 0 and 3600 seconds", hint="0 means: do not verify.")
+    if verify >= params["deadline"]:
+        raise BadInput(f"verify_reachable {verify:g} does not end before the deadline of {params['deadline']:g} s", hint="Raise deadline.")
     manner = _Manner(
         params["parallel"],
         Waves.parse(params),
@@ -146,6 +108,9 @@ class _Run:
         self.manner = manner
         self.parallel = manner.parallel
         self.begun: list[Entry] = []
+        self.settled = 0
+        self.recorded: list[dict[str, Any]] = []
+        self.way_back = WayBack(session, self.feature, manner.verify, manner.parallel)
 
     def over(self, targets: list[Target]) -> None:
         names = Counter(target.name for target in targets)
@@ -168,8 +133,12 @@ class _Run:
                 entry.plan = entry.final = self._plan(read[id(entry)])
         self.session.guard.check()
         if self.outcome.check:
-            for entry in reachable:
-                if entry.planned and entry.plan:
+            todo = [entry for entry in reachable if entry.planned]
+            waves = list(self.manner.waves.over(todo, len(entries)))
+            for entry in todo[sum(map(len, waves)) :]:
+                entry.failure = _no_room(entry)
+            for entry in todo:
+                if entry.failure is None and entry.plan:
                     entry.final = self._plan(entry.plan.predicted)
         elif self.feature.writes:
             self._change([entry for entry in reachable if entry.plan])
@@ -210,64 +179,85 @@ class _Run:
         return states, extra.get(None, {})
 
     def _change(self, entries: list[Entry]) -> None:
-        """Wave by wave: write, see that the hosts are still there, read back; stop when too many failed."""
+        """Wave by wave: write, read back, see that the hosts are still there; stop when too many failed."""
         todo = [entry for entry in entries if entry.planned]
         rest = [entry for entry in entries if not entry.planned]
-        if todo and self.manner.backup_dir and self.feature.record:
-            states = [self.feature.record(entry.plan.observed) for entry in todo if entry.plan]
-            form = self.feature.record_form
-            self.outcome.backup_file = records.write(self.manner.backup_dir, form, self.session.endpoint.name, states)
         waves = list(self.manner.waves.over(todo, len(self.outcome.entries)))
+        why = ""
         for number, wave in enumerate(waves, 1):
+            try:
+                self._prepare(wave, again=number > 1)
+            except Exception as problem:  # whatever it is, what was written in earlier waves has to be told
+                if number == 1:
+                    raise
+                cause = problem.cause if isinstance(problem, FleetcareError) else f"{type(problem).__name__}: {problem}"
+                why = f"it could not be prepared: {cause}"
+                break
             self.begun += wave
             self._write(wave)
-            self._verify(wave)
             self._read_back([*wave, *rest] if len(waves) == 1 else wave)
+            lost = self.way_back.after(wave)
+            self._read_back(lost)
+            self.way_back.judge(lost)
+            self.settled = len(self.begun)
             if self.manner.waves.sizes:
-                told = self._wave_told(wave)
-                self.outcome.waves.append(told)
-                left = len(todo) - sum(wave["hosts"] for wave in self.outcome.waves)
-                hosts = f"{told['hosts']} host{'s' if told['hosts'] != 1 else ''}"
-                self.manner.progress.say(
-                    f"wave {number} of {len(waves)}: {hosts}, {told['changed']} changed, {told['failed']} failed; {left} to go"
-                )
-            if self.session.guard.reason or self._enough():
+                self._tell(number, len(waves), wave, len(todo))
+            why = self.session.guard.reason or self._enough()
+            if why:
                 break
         if len(waves) != 1:
             self._read_back(rest)
-        why = self.session.guard.reason or self._enough() or "no wave has room for it"
         for entry in todo[len(self.begun) :]:
-            entry.failure = Interrupted(f"not started, because {why}", target=entry.target.name)
+            entry.failure = entry.failure or (_not_begun(entry, why) if why else _no_room(entry))
 
-    @staticmethod
-    def _wave_told(wave: list[Entry]) -> dict[str, Any]:
+    def _prepare(self, wave: list[Entry], *, again: bool) -> None:
+        """The last moment before a wave's writes. A later wave may come an hour after the plan, and a list is replaced
+        whole: its hosts are planned anew."""
+        if again:
+            states, _common = self._look(wave)
+            for entry in wave:
+                if id(entry) in states:
+                    entry.plan = entry.final = self._plan(states[id(entry)])
+        planned = [entry for entry in wave if entry.planned and entry.failure is None]
+        if planned and self.manner.backup_dir and self.feature.record:
+            self.recorded += [self.feature.record(entry.plan.observed) for entry in planned if entry.plan]
+            self.outcome.backup_file = records.write(
+                self.outcome.backup_file or records.new_file(self.manner.backup_dir, self.feature.record_form, self.session.endpoint.name),
+                self.feature.record_form,
+                self.session.endpoint.name,
+                self.recorded,
+            )
+        self.way_back.before([entry.target for entry in planned])
+
+    def _tell(self, number: int, waves: int, wave: list[Entry], total: int) -> None:
         begun = [entry for entry in wave if entry.tried or not isinstance(entry.failure, Interrupted)]
-        failed = [entry for entry in begun if entry.failure]
-        return {
-            "hosts": len(begun),
-            "changed": sum(bool(entry.done) for entry in wave),
-            "failed": len(failed),
-            "failed_hosts": [entry.target.name for entry in failed],
-        }
+        failed = [entry.target.name for entry in begun if _went_wrong(entry)]
+        changed = sum(bool(entry.done) for entry in wave)
+        self.outcome.waves.append({"hosts": len(begun), "changed": changed, "failed": len(failed), "failed_hosts": failed})
+        left = total - sum(told["hosts"] for told in self.outcome.waves)
+        hosts = f"{len(begun)} host{'s' if len(begun) != 1 else ''}"
+        self.manner.progress.say(f"wave {number} of {waves}: {hosts}, {changed} changed, {len(failed)} failed; {left} to go")
 
     def _enough(self) -> str:
-        """Why no further host is begun, if so."""
+        """Why no further host is begun, if so. In the wave that is being written a lost answer is no failure yet, and
+        what a host was found to be before is none of it: reading back tells."""
         most = self.manner.waves.max_failures
         if most is None:
             return ""
-        failed = [entry for entry in self.begun if entry.failure and not isinstance(entry.failure, Interrupted)]
+        failed = [entry for entry in self.begun[: self.settled] if _went_wrong(entry)]
+        failed += [entry for entry in self.begun[self.settled :] if entry.failure and not isinstance(entry.failure, _AMBIGUOUS)]
         if len(failed) <= most:
             return ""
         return f"{len(failed)} failed ({failed[0].target.name}{' and others' if len(failed) > 1 else ''}) and max_failures is {most}"
 
     def _write(self, entries: list[Entry]) -> None:
-        by_target = {entry.target: entry for entry in entries}
+        by_target = {entry.target: entry for entry in entries if entry.planned and entry.failure is None}
 
         def work(target: Target) -> None:
             entry = by_target[target]
             why = self._enough()
             if why:
-                raise Interrupted(f"not started, because {why}")
+                raise _not_begun(entry, why)
             try:
                 write_all(target, entry)
             except FleetcareError as problem:
@@ -297,58 +287,6 @@ class _Run:
         for entry in entries:
             entry.tried = entry.target.path in sent
             entry.unanswered = entry.target.path in waiting
-
-    def _verify(self, entries: list[Entry]) -> None:
-        """Take back what was written to a host that cannot be reached any more, while it still takes calls."""
-        tried = {entry.target: entry for entry in entries if entry.tried}
-        if not (tried and self.manner.verify and self.feature.undo):
-            return
-        try:
-            for lost in reach.watch(self.session, tried, self.manner.verify, self.parallel):
-                with self.session.rescuing():
-                    self._take_all_back([(tried[target], seen) for target, seen in lost.items()])
-        except FleetcareError as problem:  # what was written has to be told all the same
-            for entry in tried.values():
-                unseen = f"whether it is still reachable after its changes could not be seen: {problem.cause}"
-                entry.failure = entry.failure or CutOff(unseen, target=entry.target.name, fault=problem.fault, hint=problem.hint)
-
-    def _take_all_back(self, lost: list[tuple[Entry, str]]) -> None:
-        by_target = {entry.target: (entry, seen) for entry, seen in lost}
-        if self.session.guard.reason:  # no thread begins anything any more, and there are seconds left
-            for entry, seen in lost:
-                self._take_back(entry, seen)
-            return
-        done = fan_out(by_target, lambda target: self._take_back(*by_target[target]), parallel=self.parallel, guard=self.session.guard)
-        for target, problem in done.items():
-            if isinstance(problem, FleetcareError):
-                by_target[target][0].failure = problem.at(target=target.name)
-
-    def _take_back(self, entry: Entry, seen: str) -> None:
-        target = entry.target
-        # The change that failed may have been made all the same, and have been the one that cut the host off.
-        made = entry.planned[: len(entry.done) + bool(entry.failure)]
-        steps = self.feature.undo(entry.plan.observed, made) if self.feature.undo and entry.plan else ()
-        cause = f"after {len(made)} change{'s' if len(made) != 1 else ''} it {seen}"
-        hint = "Look at the plan (--check --diff) and at who reaches the host over which port."
-        try:
-            reach.reconnect(self.session, target, GRACE)
-            for step in steps:
-                self.feature.translation.apply(self.session, target, entry.row, step)  # type: ignore[arg-type]
-                entry.undone.append(step)
-        except FleetcareError as problem:
-            what = f"{len(entry.undone)} of {len(steps)} steps back were made, then: {problem.cause}"
-            entry.failure = CutOff(
-                f"{cause}, and could not be brought back: {what}", target=target.name, fault=problem.fault, hint=_BY_HAND
-            )
-            return
-        entry.done.clear()
-        entry.unanswered = False
-        try:
-            back = reach.comes_back(self.session, target, max(self.manner.verify, GRACE))
-        except FleetcareError:
-            back = False
-        told = "everything was taken back and it is reachable again" if back else "everything was taken back and it is still not reachable"
-        entry.failure = CutOff(f"{cause}; {told}", target=target.name, hint=hint if back else _BY_HAND)
 
     def _read_back(self, entries: list[Entry]) -> None:
         """Look again until what was written holds and, where waiting was asked for, has taken effect."""
@@ -397,6 +335,9 @@ class _Run:
         return self.feature.domain.settled(entry.final.observed, self.wanted, self.outcome.seen)  # type: ignore[union-attr]
 
     def _is_open(self, entry: Entry) -> bool:
+        if isinstance(entry.failure, CutOff) and entry.final:
+            settings = self.feature.domain.settings
+            return settings(entry.final.observed) != settings(entry.plan.observed)  # type: ignore[union-attr]
         if entry.failure is not None and not isinstance(entry.failure, _AMBIGUOUS):
             return False
         unsettled = bool(self.feature.domain.patience(self.wanted)) and not self._settled(entry)
@@ -426,6 +367,20 @@ class _Run:
             )
 
 
+def _not_begun(entry: Entry, why: str) -> Interrupted:
+    return Interrupted(f"not started, because {why}", target=entry.target.name)
+
+
+def _no_room(entry: Entry) -> HeldBack:
+    return HeldBack("not started, because no wave has room for it", target=entry.target.name)
+
+
+def _went_wrong(entry: Entry) -> bool:
+    if entry.failure is not None:
+        return not isinstance(entry.failure, Interrupted)
+    return bool(entry.final and entry.final.errors)
+
+
 def _unreadable(row: Row | None, paths: Iterable[str]) -> FleetcareError | None:
     if row is None:
         return TargetUnknown("the host left the inventory while it was read", hint="Run the task again.")
@@ -450,9 +405,10 @@ def findings_of(entry: Entry, check: bool) -> list[dict[str, str]]:
     before: tuple[Finding, ...] = entry.plan.findings if entry.plan else ()
     open_codes = {finding.code for finding in final}
     gone = [finding for finding in before if finding.code not in open_codes]
+    mended = "would_repair" if check else "repaired"
     return [
         *(finding.describe("open") for finding in final),
-        *(finding.describe("would_repair" if check else "repaired") for finding in gone),
+        *(finding.describe("open" if finding.lasting else mended) for finding in gone),
     ]
 
 
@@ -463,6 +419,6 @@ def _judge_findings(outcome: Outcome) -> None:
     for entry in outcome.entries.values():
         if entry.final and entry.final.errors and entry.failure is None:
             told = [finding for finding in entry.final.findings if finding.level != "note"]
-            entry.failure = NotCompliant(
-                "; ".join(f"{finding.code}: {finding.text}" for finding in told), target=entry.target.name, hint=told[0].hint
-            )
+            hints = dict.fromkeys(finding.hint for finding in entry.final.errors)
+            cause = "; ".join(f"{finding.code}: {finding.text}" for finding in told)
+            entry.failure = NotCompliant(cause, target=entry.target.name, hint=" ".join(hints))

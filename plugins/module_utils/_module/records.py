@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import os
@@ -14,21 +15,29 @@ from typing import Any
 from .._domain.errors import BadInput, FleetcareError
 
 
-def write(folder: str, form: str, endpoint: str, hosts: list[dict[str, Any]]) -> str:
-    """Returns the path of a new file of mode 0600. Raises FleetcareError; nothing was changed on any host by then."""
+def new_file(folder: str, form: str, endpoint: str) -> str:
     now = datetime.datetime.now(datetime.timezone.utc)
     word = form.split()[1]
-    path = os.path.join(os.path.expanduser(folder), f"{re.sub(r'[^A-Za-z0-9.-]', '_', endpoint)}-{word}-{now:%Y%m%dT%H%M%S%fZ}.json")
-    data = {"format": form, "endpoint": endpoint, "taken": now.isoformat(timespec="seconds"), "hosts": hosts}
+    return os.path.join(os.path.expanduser(folder), f"{re.sub(r'[^A-Za-z0-9.-]', '_', endpoint)}-{word}-{now:%Y%m%dT%H%M%S%fZ}.json")
+
+
+def write(path: str, form: str, endpoint: str, hosts: list[dict[str, Any]]) -> str:
+    """Write, or write anew, a file of mode 0600. Raises FleetcareError."""
+    taken = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    data = {"format": form, "endpoint": endpoint, "taken": taken, "hosts": hosts}
+    unfinished = f"{path}.new"
     try:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
             json.dump(data, file, indent=1)
             file.flush()
             os.fsync(file.fileno())
+        os.replace(unfinished, path)
     except OSError as problem:
+        with contextlib.suppress(OSError):
+            os.unlink(unfinished)
         raise FleetcareError(
-            f"the record of the state before could not be written to {path}: {problem.strerror}, so nothing was changed",
+            f"the record of the state before could not be written to {path}: {problem.strerror}, so nothing more was changed",
             hint="Name a folder that can be written in backup_dir, or leave backup out.",
         ) from None
     return path

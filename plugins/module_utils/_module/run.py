@@ -12,10 +12,11 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from .._client import vmomi
-from .._domain.errors import FleetcareError, HostUnreachable, Interrupted
+from .._domain.errors import FleetcareError, HeldBack, HostUnreachable, Interrupted
 from .arguments import options_of
 from .feature import Feature
-from .pipeline import Entry, Outcome, execute, findings_of
+from .outcome import Entry, Outcome
+from .pipeline import execute, findings_of
 
 _BAD = ("failed", "unreachable", "skipped")
 
@@ -35,7 +36,7 @@ def run(feature: Feature) -> None:
         module.fail_json(msg=_defect(problem))
     module.no_log_values.update(outcome.secrets)
     result = result_of(outcome, with_diff=module._diff)
-    bad = sum(entry["status"] in _BAD for entry in result["hosts"].values())
+    bad = sum(entry["status"] in _BAD and not _was_meant(entry) for entry in result["hosts"].values())
     fail_on = module.params["fail_on"] or ("none" if module.check_mode else "any")
     if bad and (fail_on == "any" or (fail_on == "all" and bad == len(result["hosts"]))):
         module.fail_json(**result)
@@ -44,10 +45,15 @@ def run(feature: Feature) -> None:
     module.exit_json(**result)
 
 
+def _was_meant(entry: dict[str, Any]) -> bool:
+    """A host that no wave has room for is left out because that was asked for."""
+    return bool(entry["failure"] and entry["failure"]["kind"] == HeldBack.kind)
+
+
 def result_of(outcome: Outcome, *, with_diff: bool) -> dict[str, Any]:
     """The result of a run as plain values."""
     hosts = {name: _entry(entry, outcome) for name, entry in outcome.entries.items()}
-    result = {
+    result: dict[str, Any] = {
         "changed": any(entry.get("changed") for entry in hosts.values()),
         "msg": _message(hosts),
         "summary": dict(sorted(Counter(entry["status"] for entry in hosts.values()).items())),
@@ -59,6 +65,7 @@ def result_of(outcome: Outcome, *, with_diff: bool) -> dict[str, Any]:
         result["waves"] = outcome.waves
     if outcome.backup_file:
         result["backup_file"] = outcome.backup_file
+        result["msg"] += f" The state before is in {outcome.backup_file}."
     if with_diff and outcome.feature.writes:
         result["diff"] = _diff(outcome, hosts)
     return result
@@ -66,9 +73,10 @@ def result_of(outcome: Outcome, *, with_diff: bool) -> dict[str, Any]:
 
 def _entry(entry: Entry, outcome: Outcome) -> dict[str, Any]:
     domain = outcome.feature.domain
-    changed = bool(entry.planned) if outcome.check else _has_changed(entry, outcome)
-    changes = entry.planned if outcome.check else entry.done
-    undone = [] if outcome.check else list(entry.planned)
+    held = outcome.check and isinstance(entry.failure, HeldBack)
+    changed = bool(entry.planned) and not held if outcome.check else _has_changed(entry, outcome)
+    changes = (() if held else entry.planned) if outcome.check else entry.done
+    undone = list(entry.planned) if held or not outcome.check else []
     for change in entry.done if undone else ():
         if change in undone:
             undone.remove(change)

@@ -14,7 +14,7 @@ from .._client.session import Session
 from .._client.vmomi import Ref, vim
 from .._domain import firewall as domain
 from .._domain.errors import ServerFault
-from .._domain.firewall_addresses import is_single, kept_by_host, parsed
+from .._domain.firewall_addresses import is_single, kept_by_host, parsed, unmapped, unreadable
 from .._domain.firewall_model import (
     IN,
     OUT,
@@ -88,11 +88,10 @@ def _own_address(session: Session) -> str | None:
     manager = session.manager("sessionManager")
     row = collect(session, [manager], ["currentSession"]).get(manager) if manager else None
     seen = (row.values.get("currentSession") or {}).get("ipAddress") if row else None
-    known = parsed(seen or "")
+    known = parsed(unmapped(seen or "") or "")
     if known is None or known.network_address.is_loopback:
         return session.local_address or seen
-    mapped = getattr(known.network_address, "ipv4_mapped", None)
-    return str(mapped or known.network_address)
+    return str(known.network_address)
 
 
 def observe(row: Row, extra: Mapping[str, Any]) -> State:
@@ -162,7 +161,7 @@ def _made(
         service=service,
         controllable=controllable,
         listable=listable,
-        allowed=Allowed(all_ip, kept_by_host(addresses, networks)),
+        allowed=Allowed(all_ip, kept_by_host(addresses, networks), unreadable(addresses, networks)),
         rules=tuple(Rule(*rule) for rule in rules),
     )
 
@@ -215,13 +214,14 @@ def _peers(more: Row, own: str | None, managed: bool) -> Iterator[Peer]:
     running = values.get(_SERVICES, _SERVICES_THAT_HEAR)
     vcenter = values.get(_VCENTER)
     if own:
-        yield Peer(who="this control node", direction=IN, protocol="tcp", port=443, address=own)
+        yield Peer(who="this control node", direction=IN, protocol="tcp", port=443, address=own, present=not managed)
         if "TSM-SSH" in running:
             yield Peer(who="this control node by SSH", direction=IN, protocol="tcp", port=22, address=own, needed=False)
     if vcenter or managed:  # a vCenter that does not say which address the host knows it by is there all the same
-        yield Peer(who="vCenter", direction=IN, protocol="tcp", port=443, address=vcenter)
-        yield Peer(who="vCenter", direction=IN, protocol="tcp", port=902, address=vcenter)
-        yield Peer(who="heartbeat to vCenter", direction=OUT, protocol="udp", port=902, address=vcenter)
+        # A session with a vCenter plans connected hosts only: those hear it, from whichever address it comes.
+        yield _known("vCenter", IN, "tcp", 443, vcenter, present=managed)
+        yield _known("vCenter", IN, "tcp", 902, vcenter, present=managed)
+        yield _known("heartbeat to vCenter", OUT, "udp", 902, vcenter, present=managed)
     if "ntpd" in running:
         for entry in (values.get(_TIME) or {}).get("server", ()):
             yield Peer(who="time server", direction=OUT, protocol="udp", port=123, address=entry.partition(" ")[0])
@@ -237,9 +237,9 @@ def _peers(more: Row, own: str | None, managed: bool) -> Iterator[Peer]:
 
 def _storage(values: Mapping[str, Any]) -> Iterator[Peer]:
     for server in values.get(_MOUNTS) or ():
-        yield _store("NFS server", 2049, server)
+        yield _known("NFS server", OUT, "tcp", 2049, server)
     for address, port in values.get(_ADAPTERS) or ():
-        yield _store("iSCSI target", port, address)
+        yield _known("iSCSI target", OUT, "tcp", port, address)
     if values.get(_VSAN):
         for direction in (IN, OUT):
             yield Peer(who="vSAN hosts", direction=direction, protocol="tcp", port=2233)
@@ -247,10 +247,11 @@ def _storage(values: Mapping[str, Any]) -> Iterator[Peer]:
             yield Peer(who="vSAN hosts", direction=direction, protocol="udp", port=23451)
 
 
-def _store(who: str, port: int, server: str) -> Peer:
-    """One that is known by name only may be anybody: a datastore is not risked on a guess."""
-    known = parsed(server) is not None
-    return Peer(who=who if known else f"{who} {server}", direction=OUT, protocol="tcp", port=port, address=server if known else None)
+def _known(who: str, direction: str, protocol: str, port: int, server: str | None, *, present: bool = False) -> Peer:
+    """One that is known by name only may be anybody: neither vCenter nor a datastore is risked on a guess."""
+    address = unmapped(server or "")
+    named = who if address or not server else f"{who} {server}"
+    return Peer(who=named, direction=direction, protocol=protocol, port=port, address=address, present=present)
 
 
 def apply(session: Session, target: Target, row: Row, change: Change) -> None:

@@ -83,6 +83,19 @@ def test_after_a_stop_nothing_more_is_begun_and_what_ran_is_kept(parallel: int) 
             assert isinstance(result, Interrupted) and "a test says so" in result.cause and result.hint
 
 
+@pytest.mark.parametrize("parallel", [1, 4])
+def test_without_a_guard_everything_is_begun_and_an_error_still_stays_with_its_target(parallel: int) -> None:
+    """What takes back a harm is not stopped by anything."""
+
+    def work(key: int) -> int:
+        if key % 2:
+            raise TimedOut("no answer")
+        return key
+
+    found = fan_out(range(10), work, parallel=parallel, guard=None)
+    assert all(isinstance(result, TimedOut) if key % 2 else result == key for key, result in found.items()) and len(found) == 10
+
+
 def test_nothing_to_do_is_no_work() -> None:
     assert fan_out([], lambda key: key, parallel=4, guard=Guard()) == {}
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: fleetcare.esxi contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a host is still there: what counts as lost, how often is looked, and what is never sent."""
+"""Whether a host is still there: what counts as lost, to whom a new connection is tried, and what is never sent."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from ansible_collections.fleetcare.esxi.plugins.module_utils._client import reach
+from ansible_collections.fleetcare.esxi.plugins.module_utils._client import reach, vmomi
 from ansible_collections.fleetcare.esxi.plugins.module_utils._client.guard import Guard
 from ansible_collections.fleetcare.esxi.plugins.module_utils._client.inventory import Target
 from ansible_collections.fleetcare.esxi.plugins.module_utils._client.properties import Row
@@ -18,6 +18,7 @@ from ansible_collections.fleetcare.esxi.plugins.module_utils._client.vmomi impor
 from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.errors import (
     EndpointUnreachable,
     FleetcareError,
+    Interrupted,
     ServerFault,
     TimedOut,
 )
@@ -72,17 +73,13 @@ class FakeSession:
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reach, "_PAUSE", 0.005)
+def faked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reach, "collect", lambda session, *args, **kw: session.collect(session, *args, **kw))
 
 
-def look(session: FakeSession, *targets: Target) -> dict[str, str]:
-    return {one.name: seen for one, seen in reach.look(cast(Any, session), list(targets), 2).items()}
-
-
-def watch(session: FakeSession, *targets: Target, seconds: float = 0.05) -> list[dict[str, str]]:
-    return [{one.name: seen for one, seen in lost.items()} for lost in reach.watch(cast(Any, session), targets, seconds, 2)]
+def look(session: FakeSession, *targets: Target, anew: tuple[Target, ...] | None = None) -> dict[str, str]:
+    found = reach.look(cast(Any, session), list(targets), 2, anew=targets if anew is None else anew)
+    return {one.name: seen for one, seen in found.items()}
 
 
 # ---- one look ------------------------------------------------------------------------------------------------------------
@@ -130,73 +127,44 @@ def test_a_host_outside_of_a_datacenter_is_judged_by_its_state_alone() -> None:
     assert look(session, host("a", datacenter=None)) == {} and session.tried == []
 
 
-# ---- watching --------------------------------------------------------------------------------------------------------------
+def test_no_new_connection_is_tried_where_none_was_asked_for() -> None:
+    session = FakeSession(faults={"a": "NoHost", "b": "NoHost"}, c=["notResponding"])
+    assert look(session, A, B, C, anew=()) == {"c": "is notResponding in vCenter"} and session.tried == []
+    assert look(session, A, B, C, anew=(B, C)) == {
+        "b": "takes no new connection of vCenter's (NoHost)",
+        "c": "is notResponding in vCenter",
+    }
+    assert [arguments["hostname"] for arguments in session.tried] == ["b"]
+    alone = FakeSession(vcenter=False)
+    alone.knocks = [EndpointUnreachable("connection refused")]
+    assert look(alone, A, anew=()) == {} and look(alone, A) != {}
 
 
-def test_no_time_is_one_look() -> None:
-    session = FakeSession()
-    assert watch(session, A, B, seconds=0.0) == [] and session.looked == [["a", "b"]]
+def test_nobody_who_is_not_looked_at_is_tried() -> None:
+    session = FakeSession(faults={"b": "NoHost"})
+    assert look(session, A, anew=(A, B)) == {} and [arguments["hostname"] for arguments in session.tried] == ["a"]
 
 
-def test_hosts_that_stay_are_looked_at_until_the_time_is_over() -> None:
-    session = FakeSession()
-    assert watch(session, A, B) == [] and len(session.looked) >= 3
-    assert all(looked == ["a", "b"] for looked in session.looked)
+@pytest.mark.parametrize("vcenter", [True, False])
+def test_it_is_looked_in_the_grace_after_a_stop_too(vcenter: bool) -> None:
+    session = FakeSession(vcenter=vcenter, faults={"a": "NoHost", "b": "NoHost"})
+    session.knocks = [EndpointUnreachable("connection refused")]
+    session.guard.stop("a test says so")
+    assert set(look(session, A, B)) == {"a", "b"}
 
 
-def test_each_lost_host_is_told_once_and_not_looked_at_again() -> None:
-    session = FakeSession(a=["connected", "connected", "notResponding"], b=["disconnected"])
-    assert watch(session, A, B, C) == [{"b": "is disconnected in vCenter"}, {"a": "is notResponding in vCenter"}]
-    assert session.looked[:4] == [["a", "b", "c"], ["a", "c"], ["a", "c"], ["c"]]
-
-
-def test_when_all_are_lost_nobody_is_waited_for() -> None:
-    session = FakeSession(a=["notResponding"])
-    assert watch(session, A, seconds=60.0) == [{"a": "is notResponding in vCenter"}] and len(session.looked) == 1
-
-
-def test_a_host_that_is_lost_at_the_very_end_is_told() -> None:
-    """The last look comes after the time is over: what blocked heartbeats do shows late."""
-    session = FakeSession()
-    session.collecting = lambda count: session.states.update(a=["notResponding"]) if count == 2 else None
-    assert watch(session, A, seconds=0.004) == [{"a": "is notResponding in vCenter"}]
-
-
-def test_vcenter_makes_new_connections_for_the_first_and_the_last_look_only() -> None:
-    session = FakeSession()
-    watch(session, A)
-    assert len(session.looked) > 2 and len(session.tried) == 2
-
-
-def test_watching_ends_when_the_run_has_to_stop() -> None:
-    session = FakeSession()
-    session.collecting = lambda count: session.guard.stop("a test says so")
-    assert watch(session, A, seconds=60.0) == [] and len(session.looked) == 1
-
-
-# ---- coming back -------------------------------------------------------------------------------------------------------------
-
-
-def test_a_host_comes_back_as_soon_as_a_look_finds_it() -> None:
-    session = FakeSession(a=["notResponding", "connected"])
-    assert reach.comes_back(cast(Any, session), A, 5.0) and len(session.looked) == 2
-
-
-def test_a_host_that_does_not_come_back_is_given_up_after_its_time() -> None:
-    session = FakeSession(a=["notResponding"])
-    assert not reach.comes_back(cast(Any, session), A, 0.0) and len(session.looked) == 1
-
-
-@pytest.mark.parametrize("problem", [EndpointUnreachable("x"), TimedOut("x")])
-def test_an_endpoint_that_does_not_answer_meanwhile_is_asked_again(problem: FleetcareError) -> None:
+def test_a_look_that_fails_says_so() -> None:
     session = FakeSession()
 
-    def fail(count: int) -> None:
-        if count == 1:
-            raise problem
+    def fail(_count: int) -> None:
+        raise EndpointUnreachable("vCenter is gone")
 
     session.collecting = fail
-    assert reach.comes_back(cast(Any, session), A, 5.0)
+    with pytest.raises(EndpointUnreachable):
+        look(session, A)
+
+
+# ---- reconnecting ------------------------------------------------------------------------------------------------------------
 
 
 def test_only_a_host_that_vcenter_has_dropped_is_reconnected(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,14 +176,53 @@ def test_only_a_host_that_vcenter_has_dropped_is_reconnected(monkeypatch: pytest
         (FakeSession(), []),
         (FakeSession(vcenter=False, a=["notResponding"]), []),
     ):
-        reach.reconnect(cast(Any, session), A, 7.0)
+        reach.reconnect(cast(Any, session), [A], 4, 7.0)
         assert session.written == written
-    assert waited == [(["task-1"], 7.0)] * 2
+    assert [tasks for tasks, _seconds in waited if tasks] == [["task-1"]] * 2
 
 
-def test_a_reconnection_that_fails_is_left_to_the_next_call(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("moment", ["look", "write", "wait"])
+@pytest.mark.parametrize("problem", [EndpointUnreachable("x"), TimedOut("x"), ServerFault("x"), Interrupted("x")])
+def test_a_reconnection_that_fails_is_left_to_the_next_call(moment: str, problem: FleetcareError, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[str] = []
+
     def fail(*_args: Any, **_kw: Any) -> None:
-        raise ServerFault("no")
+        tried.append(moment)
+        raise problem
 
-    monkeypatch.setattr(reach, "wait_for_tasks", fail)
-    reach.reconnect(cast(Any, FakeSession(a=["notResponding"])), A, 7.0)
+    session = FakeSession(a=["notResponding"])
+    monkeypatch.setattr(reach, "wait_for_tasks", fail if moment == "wait" else lambda *_args, **_kw: None)
+    if moment == "look":
+        session.collecting = fail
+    if moment == "write":
+        session.write = fail  # type: ignore[method-assign]
+    reach.reconnect(cast(Any, session), [A], 4, 7.0)
+    assert tried == [moment]
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_reconnection_is_waited_for_in_the_grace_after_a_stop_too(stopped: bool) -> None:
+    """The step back that comes next needs the host."""
+    calls: list[str] = []
+
+    class Waiting(FakeSession):
+        is_rescuing = True
+        content = SimpleNamespace(propertyCollector=SimpleNamespace(_moId="propertyCollector"))
+        endpoint = SimpleNamespace(read_timeout=60.0)
+
+        def managed(self, ref: Ref) -> Any:
+            return vmomi.vim.Task(ref.id, None)
+
+        def read(self, ref: Ref, operation: str, **arguments: Any) -> Any:
+            calls.append(operation)
+            if operation != "WaitForUpdatesEx":
+                return SimpleNamespace(_moId="filter-1")
+            state = SimpleNamespace(name="info.state", val="success")
+            part = SimpleNamespace(objectSet=[SimpleNamespace(obj=SimpleNamespace(_moId="task-1"), changeSet=[state])])
+            return SimpleNamespace(version="1", filterSet=[part])
+
+    session = Waiting(a=["notResponding"])
+    if stopped:
+        session.guard.stop("a test says so")
+    reach.reconnect(cast(Any, session), [A], 4, 7.0)
+    assert calls == ["CreateFilter", "WaitForUpdatesEx", "DestroyPropertyFilter"]

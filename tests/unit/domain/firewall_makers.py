@@ -132,9 +132,10 @@ def heard(state: State, peer: Peer) -> bool:
     return False
 
 
-def each(peer: Peer) -> list[Peer]:
-    """A peer of unknown address is anybody."""
-    return [peer] if peer.address else [replace(peer, address=spot) for spot in sorted(SPOTS)]
+def each(state: State, peer: Peer) -> list[Peer]:
+    """A peer of unknown address is anybody, and so is one that is here though its address is not let in."""
+    known = peer.address and not (peer.present and not heard(state, peer))
+    return [peer] if known else [replace(peer, address=spot) for spot in sorted(SPOTS)]
 
 
 def rule(text: str) -> Rule:
@@ -188,7 +189,7 @@ _LISTS = (
     ("192.0.2.0/31", "192.0.2.2/31"),
 )
 _PEERS = tuple(
-    Peer(who="peer", direction=direction, protocol=protocol, port=port, address=address)
+    Peer(who="peer", direction=direction, protocol=protocol, port=port, address=address, present=port in (443, 902))
     for direction, protocol, port in (
         (IN, "tcp", 443),
         (IN, "tcp", 22),
@@ -258,7 +259,10 @@ def _port_option(roll: Roll) -> dict[str, Any]:
 
 
 def _service_option(roll: Roll, name: str) -> dict[str, Any]:
-    return {"name": name, "state": roll("open", "open", "closed"), **(hosts_option(roll) if roll(False, True) else {})}
+    found = {"name": name, "state": roll("open", "open", "closed")}
+    if found["state"] == "closed":
+        return found
+    return {**found, **(hosts_option(roll) if roll(False, True) else {})}
 
 
 def _options(roll: Roll, keys: tuple[str, ...]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.firewall_ad
 from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.firewall_model import (
     IN,
     OUT,
+    Allowed,
     DisableRuleset,
     EnableRuleset,
     Peer,
@@ -132,6 +133,26 @@ def test_a_network_without_a_mask_is_refused_with_what_to_write() -> None:
     with pytest.raises(BadInput) as caught:
         networks_given("ip_network", ["192.0.2.0"])
     assert "192.0.2.0/24" in caught.value.hint and "ip_address" in caught.value.hint
+    with pytest.raises(BadInput) as caught:
+        networks_given("ip_network", ["2001:db8::"])
+    assert "2001:db8::/64" in caught.value.hint
+
+
+@pytest.mark.parametrize(("take", "text"), [(addresses_given, "010.0.0.1"), (networks_given, "10.0.010.0/24")])
+def test_leading_zeros_are_told_from_host_names(take: Any, text: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        take("option", [text])
+    assert "Leading zeros" in caught.value.hint
+    with pytest.raises(BadInput) as caught:
+        take("option", [text.replace("010", "host-010")])
+    assert "Host names" in caught.value.hint
+
+
+@pytest.mark.parametrize(("text", "longest"), [("10.0.0.0/33", "32"), ("2001:db8::/129", "128")])
+def test_a_mask_that_is_none_is_told_with_the_longest_there_is(text: str, longest: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        networks_given("ip_network", [text])
+    assert f"is no prefix length from 1 to {longest}" in caught.value.cause
 
 
 @pytest.mark.parametrize(
@@ -251,6 +272,9 @@ def made_state(one: Ruleset, change: SetAllowedHosts) -> State:
         ({"rules": entry("")}, "rules entry 1 has no name"),
         ({"rules": entry("syslog") + entry("  ")}, "rules entry 2 has no name"),
         ({"rules": entry('sys"]log')}, "no name of a ruleset"),
+        ({"rules": entry("sys\x1blog")}, "no name of a ruleset"),
+        ({"rules": entry("sys\nlog")}, "no name of a ruleset"),
+        ({"services": entry("ssh", state="closed", allowed_hosts={"ip_address": ["192.0.2.1"]})}, "to be closed and says who gets in"),
         ({"services": entry("ssh") + entry("SSH")}, "'ssh' twice"),
         ({"services": entry("vmoton")}, "services entry 1 has 'vmoton'"),
         ({"exclusive": True}, "would close everything"),
@@ -262,7 +286,7 @@ def made_state(one: Ruleset, change: SetAllowedHosts) -> State:
         ({"restore": {"format": "fleetcare.esxi firewall record 2", "hosts": []}}, "no record"),
         ({"restore": []}, "no record"),
         ({"restore": {}}, "no record"),
-        ({"restore": {"format": RECORD}}, "damaged: KeyError"),
+        ({"restore": {"format": RECORD}}, "damaged: it has no 'hosts'"),
         ({"restore": {"format": RECORD, "hosts": None}}, "damaged"),
         ({"restore": {"format": RECORD, "hosts": ["esx"]}}, "damaged"),
     ],
@@ -283,6 +307,12 @@ def test_a_service_that_is_not_in_the_catalogue_is_refused_with_near_names_or_al
         with pytest.raises(BadInput) as caught:
             parse({"services": entry(name)})
         assert hint in caught.value.hint
+
+
+def test_services_that_begin_like_the_word_come_first() -> None:
+    with pytest.raises(BadInput) as caught:
+        parse({"services": entry("vsan")})
+    assert caught.value.hint.startswith("Did you mean vsan_transport or vsan_clustering")
 
 
 def test_a_ruleset_named_in_another_case_is_the_one_of_the_catalogue() -> None:
@@ -520,7 +550,27 @@ def test_a_range_opens_the_ruleset_of_each_of_its_ports_and_tells_of_the_others(
     state = host(ssh(enabled=False), ruleset("telnet", "in tcp 23", enabled=False))
     made = planned(state, ports=port("tcp 20-25 in"))
     assert set(made.changes) == {EnableRuleset("sshServer"), EnableRuleset("telnet")}
-    assert "tcp/20-21 inbound" in told(made)["port_no_ruleset"] and "tcp/24-25 inbound" in told(made)["port_no_ruleset"]
+    assert told(made) == {"port_no_ruleset": "tcp/20-21, 24-25 inbound: no ruleset has it"}
+
+
+def test_a_range_with_many_gaps_is_one_finding() -> None:
+    state = host(*(ruleset(f"add{n}", f"in tcp {n}") for n in range(30000, 30020, 2)))
+    made = planned(state, ports=port("tcp 30000-30019 in"))
+    assert [finding.text for finding in made.findings] == ["tcp/30001, 30003, 30005, 30007, 30009 and 5 more inbound: no ruleset has it"]
+
+
+@pytest.mark.parametrize(("enabled", "code"), [(True, "port_shared"), (False, "port_ambiguous")])
+def test_pieces_of_a_range_that_the_same_rulesets_have_are_one_finding(enabled: bool, code: str) -> None:
+    rules = ", ".join(f"in tcp {n}" for n in range(30000, 30020, 2))
+    state = host(ruleset("a", rules, enabled), ruleset("b", rules, enabled))
+    (finding,) = (found for found in planned(state, ports=port("tcp 30000-30019 in")).findings if found.code == code)
+    assert "at 30000, 30002, 30004, 30006, 30008 and 5 more" in finding.text and "a, b" in finding.text
+
+
+def test_a_range_that_a_wide_ruleset_keeps_open_is_told_once() -> None:
+    state = host(ruleset("wide", "in tcp 1000-9999"), ruleset("a", "in tcp 2000", False), ruleset("b", "in tcp 3000", False))
+    made = planned(state, ports=port("tcp 1500-4000 in", state="closed"))
+    assert [finding.code for finding in made.findings] == ["port_wide_open"]
 
 
 def test_of_two_rulesets_with_a_port_the_one_that_another_wish_opens_is_meant() -> None:
@@ -760,6 +810,78 @@ def test_a_peer_known_by_name_only_is_told_when_a_list_may_shut_it_out_and_refus
     assert set(told(by_name(state, "ntpClient", enabled=False))) == {"lockout_refused"}
 
 
+HERE = replace(VCENTER, present=True)
+
+
+@pytest.mark.parametrize("wish", [{"ip_address": ["192.0.2.1"]}, {"ip_address": [], "ip_network": ["192.0.2.64/26"]}])
+def test_who_is_here_from_another_address_than_the_known_one_is_not_cut_off(wish: dict[str, Any]) -> None:
+    """A NAT, a second adapter, IPv6: the lists have never seen the address that the host says its vCenter has."""
+    state = host(client("198.51.100.7", "2001:db8::/64"), peers=(HERE,))
+    made = by_name(state, "vSphereClient", **wish)
+    assert made.changes == () and set(told(made)) == {"lockout_refused"}
+    assert "vCenter 192.0.2.1, perhaps behind 198.51.100.7 (tcp/443 inbound)" in told(made)["lockout_refused"]
+    assert "/32" not in told(made)["lockout_refused"]
+    assert by_name(replace(state, peers=(VCENTER,)), "vSphereClient", **wish).changes, "who is not shown to be here does not count"
+    assert listing(by_name(state, "vSphereClient", "merge", ip_address=["192.0.2.1"])) == ["192.0.2.1", "198.51.100.7", "2001:db8::/64"]
+
+
+def test_who_is_here_by_the_known_address_may_be_all_that_a_list_has() -> None:
+    for state in (host(client(), peers=(HERE,)), host(client("192.0.2.0/24"), peers=(HERE,))):
+        assert listing(by_name(state, "vSphereClient", ip_address=["192.0.2.1"], ip_network=[])) == ["192.0.2.1"]
+
+
+def test_a_doubt_outlasts_the_write_that_lists_the_known_address() -> None:
+    state = host(client("198.51.100.7"), client(key="NFC", enabled=False), peers=(HERE,))
+    made = planned(state, rules=[{"name": "vSphereClient", "enabled": False}, {"name": "NFC", "enabled": True}][:1])
+    assert made.changes == ()
+    wish = [{"name": "NFC", "enabled": True, "allowed_hosts": {"ip_address": ["192.0.2.1"]}}, {"name": "vSphereClient", "enabled": False}]
+    first = planned(state, rules=wish)
+    assert first.predicted.all()["vSphereClient"].enabled and set(told(first)) == {"lockout_refused"}
+    read = firewall.after(replace(first.predicted, peers=(HERE,)), first.predicted, False)
+    assert planned(read, rules=wish).changes == ()
+
+
+def test_who_is_here_is_not_said_to_be_shut_out() -> None:
+    assert look(host(client("198.51.100.7"), peers=(HERE,))).findings == ()
+    assert set(told(look(host(client(enabled=False), peers=(HERE,))))) == {"peer_shut_out"}
+
+
+# ---- lists that cannot be read --------------------------------------------------------------------------------------------------
+
+ODD = Allowed(False, allowed_of(False, "192.0.2.1").networks, ("gone.example.com",))
+
+
+@pytest.mark.parametrize("wish", [{"ip_address": ["192.0.2.1"]}, {"all_ip": True}, {"ip_network": ["198.51.100.0/24"]}])
+def test_a_list_with_an_entry_that_cannot_be_read_is_not_written(wish: dict[str, Any]) -> None:
+    made = by_name(host(ssh(allowed=ODD)), "sshServer", **wish)
+    assert made.changes == () and set(told(made)) == {"ruleset_list_unreadable"}
+    assert "'gone.example.com'" in told(made)["ruleset_list_unreadable"]
+    assert made.predicted.all()["sshServer"].allowed.describe() == ["192.0.2.1", "gone.example.com"]
+
+
+def test_what_an_unreadable_list_has_already_is_no_finding_and_its_ruleset_may_be_toggled() -> None:
+    state = host(ssh(allowed=ODD))
+    assert by_name(state, "sshServer", "merge", ip_address=["192.0.2.1"]).findings == ()
+    assert set(told(by_name(state, "sshServer", "merge", ip_address=["192.0.2.2"]))) == {"ruleset_list_unreadable"}
+    assert by_name(state, "sshServer", enabled=False).changes == (DisableRuleset("sshServer"),)
+
+
+def test_an_unreadable_list_may_be_the_way_of_a_peer() -> None:
+    only = replace(ODD, networks=())
+    state = host(ruleset("vSphereClient", "in tcp 443", allowed=only), peers=(HERE,))
+    made = by_name(state, "vSphereClient", enabled=False)
+    assert made.changes == () and "perhaps behind gone.example.com" in told(made)["lockout_refused"]
+    assert "list_empty" not in told(look(state))
+
+
+def test_a_record_keeps_what_cannot_be_read_and_never_writes_it() -> None:
+    state = host(ssh(allowed=ODD))
+    assert planned(state, restore=record_of(state)).findings == ()
+    for now, past in ((ssh(), ODD), (ssh(allowed=ODD), allowed_of(True))):
+        made = planned(host(now), restore=record_of(host(ssh(allowed=past))))
+        assert made.changes == () and set(told(made)) == {"ruleset_list_unreadable"}
+
+
 def test_exclusive_closes_what_is_not_listed_and_keeps_what_it_must_with_reasons() -> None:
     state = host(
         client(required=True),
@@ -793,6 +915,14 @@ def test_exclusive_leaves_open_what_is_listed_in_any_way(options: dict[str, Any]
     """One that was to be closed and cannot be, because it has another port, counts as listed: the finding speaks of it."""
     made = planned(host(ruleset("sshServer", "in tcp 22, in tcp 2222"), ruleset("WOL", "out udp 9")), exclusive=True, **options)
     assert made.predicted.all()["sshServer"].enabled and not made.predicted.all()["WOL"].enabled
+
+
+def test_exclusive_keeps_storage_and_ha_of_whose_use_nothing_is_told_and_an_explicit_wish_closes_them() -> None:
+    keys = ("vvold", "nvmetcp", "fdm")
+    state = host(ssh(enabled=False), *(ruleset(key, "out tcp 4420") for key in keys))
+    made = planned(state, rules=entry("sshServer", enabled=True), exclusive=True)
+    assert made.changes == (EnableRuleset("sshServer"),) and told(made) == {"exclusive_kept": "may be in use: vvold, nvmetcp, fdm"}
+    assert set(planned(state, rules=[{"name": key, "enabled": False} for key in keys]).changes) == {DisableRuleset(key) for key in keys}
 
 
 def test_exclusive_keeps_every_ruleset_that_has_a_shared_port() -> None:
@@ -891,7 +1021,13 @@ def test_a_damaged_record_is_refused_whole(damage: Any) -> None:
     """Above all nothing is opened because "false" is not empty."""
     data = record_of(host(ssh(), name="well"), host(ssh(), name="damaged"))
     damage(data["hosts"][1])
-    assert "the file in restore is damaged" in refused(restore=data)
+    assert "the file in restore is damaged: host " in refused(restore=data)
+
+
+def test_a_damaged_record_is_told_by_its_host() -> None:
+    data = record_of(host(ssh(), name="well"), host(ssh(), name="damaged"))
+    data["hosts"][1].pop("rules")
+    assert refused(restore=data) == "the file in restore is damaged: host damaged has no 'rules'"
 
 
 def test_rules_are_described_as_people_know_them() -> None:

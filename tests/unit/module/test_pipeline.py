@@ -30,7 +30,7 @@ from ansible_collections.fleetcare.esxi.plugins.module_utils._module import pipe
 from ansible_collections.fleetcare.esxi.plugins.module_utils._module import run as door
 from ansible_collections.fleetcare.esxi.plugins.module_utils._module.arguments import CHANGES, ENDPOINT, HOSTS, RUN
 from ansible_collections.fleetcare.esxi.plugins.module_utils._module.feature import Feature
-from ansible_collections.fleetcare.esxi.plugins.module_utils._module.pipeline import Outcome
+from ansible_collections.fleetcare.esxi.plugins.module_utils._module.outcome import Entry, Outcome
 
 PATH = "config.number"
 MANAGER = "configManager.counter"
@@ -475,12 +475,12 @@ def test_an_error_that_no_write_mends_makes_a_writing_module_fail_and_a_reading_
     assert statuses(told) == {"a": "not_compliant"} and told["hosts"]["a"]["failure"] is None and not told["changed"]
 
 
-def test_a_failure_names_all_that_was_found_and_the_next_step_of_the_first(go: Go) -> None:
+def test_a_failure_names_all_that_was_found_and_the_next_step_of_its_errors(go: Go) -> None:
     """Findings come with causes before symptoms; notes are left out."""
     entry = go(World({"a": 17}), 17)["hosts"]["a"]
     assert [finding["code"] for finding in entry["findings"]] == ["number_noted", "number_odd", "number_unlucky"]
     assert entry["failure"]["cause"] == "number_odd: it is 17; number_unlucky: 17 is wanted"
-    assert entry["failure"]["hint"] == "Mind it."
+    assert entry["failure"]["hint"] == "Want another.", "that of the errors: a warning does not make a host fail"
 
 
 def test_a_reading_module_writes_and_announces_nothing(go: Go) -> None:
@@ -501,7 +501,7 @@ def test_the_status_of_a_check_that_finds_an_incurable_error_is_failed(go: Go) -
 def test_findings_are_judged_when_the_run_ends_and_not_when_it_is_told() -> None:
     """Whoever looks at an outcome, as often as they like, sees the failures that the run ended with."""
     plan = Numbers.plan(13, 13, 0)
-    entry = pipeline.Entry(target("a"), plan=plan, final=plan)
+    entry = Entry(target("a"), plan=plan, final=plan)
     outcome = Outcome(Feature(domain=cast(Any, Numbers), translation=cast(Any, None), options={}), 13, False, entries={"a": entry})
     assert plan.errors
     for _turn in range(2):
@@ -589,7 +589,7 @@ def ran(monkeypatch: pytest.MonkeyPatch, execute: Callable[..., Outcome], **para
 
 def outcome_of(*failures: FleetcareError | None) -> Callable[..., Outcome]:
     def execute(feature: Feature, _params: Any, *, check: bool) -> Outcome:
-        entries = {str(n): pipeline.Entry(target(str(n)), failure=failure) for n, failure in enumerate(failures)}
+        entries = {str(n): Entry(target(str(n)), failure=failure) for n, failure in enumerate(failures)}
         return Outcome(feature, 1, check, entries=entries, secrets=(SECRET, "cookie-1"))
 
     return execute
@@ -615,6 +615,18 @@ def test_the_task_fails_as_fail_on_says(failures: list[Any], fail_on: str, fails
     assert len(ended.result["hosts"]) == len(failures), "all hosts are told, also when the task fails"
     expected = [ended.result["msg"]] if any(failures) and not fails else []
     assert FakeModule.last.warnings == expected, "trouble that does not fail the task is a warning"
+
+
+@pytest.mark.parametrize("fail_on", ["any", "all", "none", None])
+@pytest.mark.parametrize("check", [True, False])
+def test_hosts_that_were_held_back_as_was_asked_for_fail_no_task_and_warn_nobody(
+    check: bool, fail_on: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeModule, "check_mode", check)
+    ended = ran(monkeypatch, outcome_of(None, pipeline.HeldBack("x")), fail_on=fail_on)
+    assert not ended.failed and FakeModule.last.warnings == [] and statuses(ended.result)["1"] == "skipped"
+    other = ran(monkeypatch, outcome_of(TimedOut("y"), pipeline.HeldBack("x")), fail_on="any")
+    assert other.failed, "the failure of another still counts"
 
 
 @pytest.mark.parametrize(("check", "fails"), [(False, True), (True, False)])

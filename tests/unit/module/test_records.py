@@ -21,9 +21,13 @@ from tests.unit.domain.firewall_makers import firewall as host
 FORM = firewall.RECORD
 
 
+def kept(folder: str, endpoint: str, hosts: list[dict[str, Any]]) -> str:
+    return records.write(records.new_file(folder, FORM, endpoint), FORM, endpoint, hosts)
+
+
 def test_a_record_is_a_new_file_that_only_its_owner_reads_in_a_folder_made_for_it(tmp_path: Path) -> None:
     folder = tmp_path / "a" / "b"
-    path = Path(records.write(str(folder), FORM, "vc.example.com", [{"name": "esx"}]))
+    path = Path(kept(str(folder), "vc.example.com", [{"name": "esx"}]))
     assert path.parent == folder and path.name.startswith("vc.example.com-firewall-2") and path.suffix == ".json"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600 and stat.S_IMODE(folder.stat().st_mode) == 0o700
     data = json.loads(path.read_text(encoding="utf-8"))
@@ -31,25 +35,46 @@ def test_a_record_is_a_new_file_that_only_its_owner_reads_in_a_folder_made_for_i
 
 
 def test_two_records_never_share_a_file(tmp_path: Path) -> None:
-    assert len({records.write(str(tmp_path), FORM, "vc", []) for _turn in range(20)}) == 20 == len(list(tmp_path.iterdir()))
+    assert len({kept(str(tmp_path), "vc", []) for _turn in range(20)}) == 20 == len(list(tmp_path.iterdir()))
+
+
+def test_a_file_that_is_written_anew_stays_in_its_place_and_its_owners(tmp_path: Path) -> None:
+    path = records.new_file(str(tmp_path), FORM, "vc")
+    assert list(tmp_path.iterdir()) == [], "a name is no file yet"
+    for hosts in ([{"name": "a"}], [{"name": "a"}, {"name": "b"}]):
+        assert records.write(path, FORM, "vc", hosts) == path
+        assert records.read(path)["hosts"] == hosts and stat.S_IMODE(os.stat(path).st_mode) == 0o600
+        assert [str(one) for one in tmp_path.iterdir()] == [path], "nothing half written is left"
+
+
+def test_a_file_that_cannot_be_written_anew_keeps_what_it_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = kept(str(tmp_path), "vc", [{"name": "a"}])
+
+    def full(_number: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(FleetcareError, match="No space left on device, so nothing more was changed"):
+        records.write(path, FORM, "vc", [{"name": "a"}, {"name": "b"}])
+    assert records.read(path)["hosts"] == [{"name": "a"}]
 
 
 @pytest.mark.parametrize("endpoint", ["../../etc/passwd", "2001:db8::1", "vc/x", "a b", "vc:443"])
 def test_the_name_of_an_endpoint_never_leads_out_of_the_folder(endpoint: str, tmp_path: Path) -> None:
-    path = Path(records.write(str(tmp_path), FORM, endpoint, []))
+    path = Path(kept(str(tmp_path), endpoint, []))
     assert path.parent == tmp_path and path.resolve().parent == tmp_path.resolve() and ":" not in path.name
 
 
 def test_a_home_folder_is_understood_on_both_ways(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    path = records.write("~/kept", FORM, "vc", [])
+    path = kept("~/kept", "vc", [])
     assert path.startswith(str(tmp_path)) and records.read(f"~/kept/{os.path.basename(path)}")["format"] == FORM
 
 
-def test_a_folder_that_cannot_be_written_is_a_sentence_that_nothing_was_changed(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_a_sentence_that_nothing_more_was_changed(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
-    with pytest.raises(FleetcareError, match="so nothing was changed") as caught:
-        records.write(str(tmp_path / "file" / "x"), FORM, "vc", [])
+    with pytest.raises(FleetcareError, match="so nothing more was changed") as caught:
+        kept(str(tmp_path / "file" / "x"), "vc", [])
     assert caught.value.hint
 
 
@@ -83,7 +108,7 @@ def test_a_firewall_goes_through_a_file_and_back_exactly(tmp_path: Path) -> None
         outgoing_blocked=False,
     )
     after = host(ruleset("sshServer", "in tcp 22", enabled=False), ruleset("syslog", "out udp 514"))
-    path = records.write(str(tmp_path), FORM, "vc", [firewall.record(before)])
+    path = kept(str(tmp_path), "vc", [firewall.record(before)])
     options: dict[str, Any] = {"restore": records.read(path)}
     made = firewall.plan(after, firewall.parse(options), None)
     assert made.predicted.rulesets == before.rulesets and made.predicted.outgoing_blocked is False and not made.errors

@@ -157,7 +157,10 @@ def test_flags_that_a_release_does_not_have_stay_unknown(toggle: bool | None, li
         ({"allIp": False}, allowed_of(False)),
         ({"allIp": False, "ipAddress": ["2001:DB8:0::1"]}, allowed_of(False, "2001:db8::1")),
         ({"allIp": False, "ipNetwork": [{"network": "192.0.2.77", "prefixLength": 24}]}, allowed_of(False, "192.0.2.0/24")),
-        ({"allIp": False, "ipAddress": ["esx.example.com", "192.0.2.1"]}, allowed_of(False, "192.0.2.1")),
+        (
+            {"allIp": False, "ipAddress": ["esx.example.com", "192.0.2.1"], "ipNetwork": [{"network": "odd", "prefixLength": 8}]},
+            Allowed(False, allowed_of(False, "192.0.2.1").networks, ("esx.example.com", "odd/8")),
+        ),
         ({"allIp": False, "ipNetwork": [{"network": "192.0.2.1", "prefixLength": 32}]}, allowed_of(False, "192.0.2.1")),
     ],
 )
@@ -221,6 +224,32 @@ def test_vcenter_its_agent_and_its_heartbeat() -> None:
         ("vCenter", IN, "tcp", 902, "2001:db8::9"),
         ("heartbeat to vCenter", OUT, "udp", 902, "2001:db8::9"),
     }
+
+
+@pytest.mark.parametrize(
+    ("told", "address", "who"),
+    [
+        ("192.0.2.9", "192.0.2.9", "vCenter"),
+        ("::ffff:192.0.2.9", "192.0.2.9", "vCenter"),
+        ("vc.example.com", None, "vCenter vc.example.com"),
+        (None, None, "vCenter"),
+    ],
+)
+def test_vcenter_is_known_by_a_plain_address_or_may_be_anybody(told: str | None, address: str | None, who: str) -> None:
+    more = Row(HOST, {VCENTER: told} if told else {}, {})
+    there = firewall.observe(base(SSH), {"more": more, "address": None, "managed": True}).peers
+    assert [peer.address for peer in there] == [address] * 3 and {peer.who for peer in there} >= {who}
+
+
+def test_whom_the_session_shows_to_be_here_is_present() -> None:
+    more = Row(HOST, kept({VCENTER: "192.0.2.9", **running("TSM-SSH")}), {})
+
+    def here(managed: bool) -> set[tuple[str, int]]:
+        peers = firewall.observe(base(SSH), {"more": more, "address": "192.0.2.5", "managed": managed}).peers
+        return {(peer.who, peer.port) for peer in peers if peer.present}
+
+    assert here(True) == {("vCenter", 443), ("vCenter", 902), ("heartbeat to vCenter", 902)}
+    assert here(False) == {("this control node", 443)}
 
 
 def test_time_servers_count_while_ntpd_runs_and_by_address_or_name_without_options() -> None:

@@ -1,0 +1,57 @@
+# SPDX-FileCopyrightText: fleetcare.esxi contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a run comes to, target by target. Private to this collection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from .._client.inventory import Target
+from .._client.properties import Row
+from .._domain.errors import CutOff, EndpointUnreachable, FleetcareError, NotConverged
+from .._domain.plan import Change, Plan
+from .feature import Feature
+
+
+@dataclass
+class Entry:
+    """What became of one target. ``stuck`` and ``back``: what kept a step back from being made, and whether it helped."""
+
+    target: Target
+    row: Row | None = None
+    plan: Plan | None = None
+    tried: bool = False
+    unanswered: bool = False
+    done: list[Change] = field(default_factory=list)
+    undone: list[Change] = field(default_factory=list)
+    stuck: str = ""
+    back: bool = False
+    read_back: bool = False
+    final: Plan | None = None
+    failure: FleetcareError | None = None
+
+    @property
+    def unknown(self) -> bool:
+        """Whether a write may have taken effect unseen: it was not read back, or a slow host may still be at it."""
+        unseen = self.tried and not self.read_back and isinstance(self.failure, (EndpointUnreachable, NotConverged, CutOff))
+        return self.unanswered or unseen
+
+    @property
+    def planned(self) -> tuple[Change, ...]:
+        return self.plan.changes if self.plan else ()
+
+
+@dataclass
+class Outcome:
+    """Everything a result is made of."""
+
+    feature: Feature
+    wanted: Any
+    check: bool
+    entries: dict[str, Entry] = field(default_factory=dict)
+    seen: Any = None
+    endpoint: dict[str, Any] = field(default_factory=dict)
+    waves: list[dict[str, Any]] = field(default_factory=list)
+    backup_file: str = ""
+    secrets: tuple[str, ...] = ()
