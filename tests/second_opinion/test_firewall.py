@@ -156,8 +156,9 @@ def test_disable_on_one_host(fresh: Vcsim) -> None:
 @pytest.mark.parametrize("fresh", ["vcenter"], indirect=True)
 def test_a_cluster_at_a_time_in_waves(fresh: Vcsim) -> None:
     done = ports(fresh, esxi_hostname=[], cluster_name=[CLUSTER], rules=[VVOLD], waves=["1", "50%", "100%"])
-    assert statuses(done) == {"changed"} and len(done["hosts"]) == HOSTS - 1 and LONE_HOST not in done["hosts"]
-    assert [(wave["hosts"], wave["changed"], wave["failed"]) for wave in done["waves"]] == [(1, 1, 0), (2, 2, 0), (1, 1, 0)]
+    # These hosts share one table, so the first wave leaves the later ones nothing to do, and they are planned anew.
+    assert statuses(done) == {"changed", "compliant"} and len(done["hosts"]) == HOSTS - 1 and LONE_HOST not in done["hosts"]
+    assert [(wave["hosts"], wave["changed"], wave["failed"]) for wave in done["waves"]] == [(1, 1, 0), (2, 0, 0), (1, 0, 0)]
     assert_content(ports(fresh, esxi_hostname=[], cluster_name=[CLUSTER], rules=[VVOLD]))
 
 
