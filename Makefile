@@ -17,7 +17,7 @@ setup: ## the environments, once: about a minute
 demo: ## a simulated fleet with wrong clocks, found, repaired and proved: a minute or two
 	@tools/with_env.sh demo tools/demo.sh
 
-test: ## everything below down to build, on the oldest and the newest ansible-core: up to 14 minutes
+test: ## everything below down to build, on the oldest and the newest ansible-core: up to 20 minutes
 	@tools/run.sh $(STAGES)
 
 lint: ## ruff, mypy, yamllint, ansible-lint, licences, changelog, generated files: 20 seconds

@@ -151,6 +151,7 @@ def test_faults_hide_nothing_and_open_nothing(simulator: Callable[..., Simulator
     sim.clear_faults()
     sim.act(host="*", do="reconnect")
     wish.update(read_timeout=30)
+    wish.pop("waves", None)  # a canary that is refused something holds up the others, run after run
     run(sim, "esxi_firewall_ports", **wish)
     last = run(sim, "esxi_firewall_ports", **wish)
     assert not last["changed"], last["hosts"]
