@@ -144,8 +144,8 @@ def stem(path: str) -> str:
 
 
 def word_files(tree: Tree, layer: str) -> dict[str, str]:
-    """Feature words of a layer and their files. ``errors`` and ``plan`` of _domain belong to all features."""
-    shared = {"__init__", "errors", "plan"} if layer == "_domain" else {"__init__"}
+    """Feature words of a layer and their files. ``addresses``, ``errors`` and ``plan`` of _domain belong to all features."""
+    shared = {"__init__", "addresses", "errors", "plan"} if layer == "_domain" else {"__init__"}
     return {stem(path): path for path in tree if layer_of(path) == layer and stem(path) not in shared}
 
 
@@ -240,7 +240,8 @@ def _may_import(tree: Tree, path: str) -> set[str]:
         return {*standard, "requests", f"{UTILS}._client", f"{UTILS}._domain.errors", *pyvmomi}
     if layer == "_vim":
         own = {f"{UTILS}._domain.{name}" for name in word_files(tree, "_domain") if name == word or name.startswith(f"{word}_")}
-        return {*standard, f"{UTILS}._client", f"{UTILS}._domain.errors", f"{UTILS}._domain.plan", *own}
+        shared = {f"{UTILS}._domain.{name}" for name in ("addresses", "errors", "plan")}
+        return {*standard, f"{UTILS}._client", *shared, *own}
     if layer == "_module":
         own = {f"{UTILS}.{name}" for name in ("_client", "_domain.errors", "_domain.plan", "_module")}
         return {*standard, "ansible.module_utils", *own}

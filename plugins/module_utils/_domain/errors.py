@@ -52,6 +52,11 @@ class FleetcareError(Exception):
         }
 
 
+def cause_of(problem: Exception) -> str:
+    """Why something failed, also where it is a defect and no error of ours."""
+    return problem.cause if isinstance(problem, FleetcareError) else f"{type(problem).__name__}: {problem}"
+
+
 class BadInput(FleetcareError):
     """An option that cannot be meant; raised before any connection."""
 

@@ -9,11 +9,13 @@ Values are in ``firewall_model``, wishes in ``firewall_wanted``, what is known o
 from __future__ import annotations
 
 import difflib
+import functools
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, TypeAlias
 
+from .addresses import parsed
 from .firewall_catalogue import RULESETS, SERVICES, Known, Service
 from .firewall_model import (
     IN,
@@ -288,10 +290,9 @@ def _resolve_service(goal: _Goal, wish: ServiceWish) -> None:
         goal.find("port_no_ruleset", f"{wish.origin}: {', '.join(row.without)}; {row.note}", level)
 
 
-def _has(ruleset: Ruleset, rule: str) -> bool:
-    """``rule`` as the catalogue writes it: ``out udp 514``."""
-    direction, protocol, port = rule.split()
-    return ruleset.opens(IN if direction == "in" else OUT, protocol, int(port))
+def _has(ruleset: Ruleset, text: str) -> bool:
+    rule = _rule_of(text)
+    return ruleset.opens(rule.direction, rule.protocol, rule.first)
 
 
 _Pieces: TypeAlias = "list[tuple[int, int]]"
@@ -359,6 +360,7 @@ def _known_to_open(known: Known, wish: PortWish, port: int) -> bool:
     return not any(rule.wide for rule in rules) and any(rule.meets(wish.direction, wish.protocol, port, port) for rule in rules)
 
 
+@functools.cache
 def _rule_of(text: str) -> Rule:
     """A rule as the catalogue writes it: ``out udp src 68``, ``out tcp 9000-9100``."""
     direction, protocol, *source, ports = text.split()
@@ -643,14 +645,10 @@ def _unclear(state: State, moves: Mapping[str, Ruleset]) -> list[Finding]:
         old = state.all()[key]
         if not new.enabled or new.allowed.all_ip or not old.enabled or new.allowed == old.allowed:
             continue
-        named = [p for p in state.peers if p.address and not _is_address(p.address) and new.opens(p.direction, p.protocol, p.port)]
+        named = [p for p in state.peers if p.address and parsed(p.address) is None and new.opens(p.direction, p.protocol, p.port)]
         if named:
             found.append(_found("peer_unclear", f"{key} will let in {new.allowed}; {_them(named)}"))
     return found
-
-
-def _is_address(text: str) -> bool:
-    return ":" in text or text.replace(".", "").isdigit()
 
 
 # ---- the plan -------------------------------------------------------------------------------------------------------

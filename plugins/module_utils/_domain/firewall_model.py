@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .firewall_addresses import Network, is_single, merged, parsed, shown, tidy, within
+from .addresses import Network, is_single, merged, parsed, shown, tidy, within
 from .plan import described
 
 # A ruleset that opens more ports than this in one rule is there for a purpose of its own: nfsClient opens all of

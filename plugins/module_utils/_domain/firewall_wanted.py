@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .addresses import Network, addresses_given, minus, networks_given, tidy
 from .errors import BadInput
-from .firewall_addresses import Network, addresses_given, minus, networks_given, tidy
 from .firewall_catalogue import RULESETS, SERVICES
 from .firewall_model import Allowed
 

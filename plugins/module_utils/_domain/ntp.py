@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from .addresses import kept_by_host, parsed, within
 from .errors import BadInput
 from .plan import Change, Finding, Meaning, Plan, described, plain
 
@@ -766,16 +767,8 @@ def _service_findings(state: State, wanted: Wanted) -> list[Finding]:
 
 
 def _admits(allowed: Iterable[str], address: str) -> bool:
-    if not _is_address(address):
-        return False
-    wanted = ipaddress.ip_address(address)
-    for entry in allowed:
-        try:
-            if wanted in ipaddress.ip_network(entry, strict=False):
-                return True
-        except ValueError:
-            continue
-    return False
+    known = parsed(address)
+    return known is not None and within((known,), kept_by_host(tuple(allowed), ()))
 
 
 def patience(wanted: Wanted) -> float:

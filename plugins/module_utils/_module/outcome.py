@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,6 +41,12 @@ class Entry:
     @property
     def planned(self) -> tuple[Change, ...]:
         return self.plan.changes if self.plan else ()
+
+    def differs(self, settings: Callable[[Any], Any]) -> bool | None:
+        """Whether what was read last is set otherwise than what was read first; None where one of them is not known."""
+        if self.plan is None or self.final is None:
+            return None
+        return bool(settings(self.plan.observed) != settings(self.final.observed))
 
 
 @dataclass

@@ -30,6 +30,7 @@ from .._domain.errors import (
     ServerFault,
     TargetUnknown,
     TimedOut,
+    cause_of,
 )
 from .._domain.plan import Change, Finding, Plan
 from . import records
@@ -190,8 +191,7 @@ class _Run:
             except Exception as problem:  # whatever it is, what was written in earlier waves has to be told
                 if number == 1:
                     raise
-                cause = problem.cause if isinstance(problem, FleetcareError) else f"{type(problem).__name__}: {problem}"
-                why = f"it could not be prepared: {cause}"
+                why = f"it could not be prepared: {cause_of(problem)}"
                 break
             self.begun += wave
             self._write(wave)
@@ -303,10 +303,9 @@ class _Run:
             try:
                 states, _common = self._look(pending)
             except Exception as problem:  # whatever it is, what was written has to be told
-                cause = problem.cause if isinstance(problem, FleetcareError) else f"{type(problem).__name__}: {problem}"
                 for entry in pending:
                     entry.failure = entry.failure or NotConverged(
-                        f"what was written could not be read back: {cause}",
+                        f"what was written could not be read back: {cause_of(problem)}",
                         target=entry.target.name,
                         hint="Run the task with --check to see the state of the host.",
                     )
@@ -335,9 +334,8 @@ class _Run:
         return self.feature.domain.settled(entry.final.observed, self.wanted, self.outcome.seen)  # type: ignore[union-attr]
 
     def _is_open(self, entry: Entry) -> bool:
-        if isinstance(entry.failure, CutOff) and entry.final:
-            settings = self.feature.domain.settings
-            return settings(entry.final.observed) != settings(entry.plan.observed)  # type: ignore[union-attr]
+        if isinstance(entry.failure, CutOff):
+            return bool(entry.differs(self.feature.domain.settings))
         if entry.failure is not None and not isinstance(entry.failure, _AMBIGUOUS):
             return False
         unsettled = bool(self.feature.domain.patience(self.wanted)) and not self._settled(entry)

@@ -103,9 +103,7 @@ def _entry(entry: Entry, outcome: Outcome) -> dict[str, Any]:
 def _has_changed(entry: Entry, outcome: Outcome) -> bool:
     if entry.done or entry.unknown:
         return True
-    if not entry.tried or entry.plan is None or entry.final is None:
-        return False
-    return outcome.feature.domain.settings(entry.plan.observed) != outcome.feature.domain.settings(entry.final.observed)
+    return entry.tried and bool(entry.differs(outcome.feature.domain.settings))
 
 
 def _status(entry: Entry, changed: bool, outcome: Outcome) -> str:

@@ -12,7 +12,8 @@ from .._client.fanout import fan_out
 from .._client.guard import GRACE
 from .._client.inventory import Target
 from .._client.session import Session
-from .._domain.errors import CutOff, EndpointUnreachable, FleetcareError, HostUnreachable, TimedOut, Unverified
+from .._domain.errors import CutOff, EndpointUnreachable, FleetcareError, HostUnreachable, TimedOut, Unverified, cause_of
+from .._domain.plan import Change
 from .feature import Feature
 from .outcome import Entry
 
@@ -63,8 +64,7 @@ class WayBack:
                     break
                 guard.pause(min(_PAUSE, max(0.05, ends - time.monotonic())))
         except Exception as problem:  # whatever it is, what was written has to be told
-            cause = problem.cause if isinstance(problem, FleetcareError) else f"{type(problem).__name__}: {problem}"
-            self._unverified(left.values(), f"could not be watched: {cause}", getattr(problem, "hint", ""))
+            self._unverified(left.values(), f"could not be watched: {cause_of(problem)}", getattr(problem, "hint", ""))
             return gone
         if not over:
             self._unverified(left.values(), f"was reachable, and was not watched to the end, because {guard.reason}", "")
@@ -93,20 +93,23 @@ class WayBack:
         made = entry.planned[: len(entry.done) + 1]
         steps = self.feature.undo(entry.plan.observed, made) if self.feature.undo and entry.plan else ()
         for step in steps:
-            for attempt in range(_TRIES):
-                try:
-                    self.feature.translation.apply(self.session, entry.target, entry.row, step)  # type: ignore[arg-type]
-                except (EndpointUnreachable, HostUnreachable, TimedOut) as problem:
-                    # A step says how it shall be, so it may be said again.
-                    entry.stuck = problem.cause
-                    if attempt + 1 < _TRIES:
-                        time.sleep(0.2)
-                except FleetcareError as problem:
-                    entry.stuck = problem.cause
-                    break
-                else:
-                    entry.undone.append(step)
-                    break
+            if self._is_made(entry, step):
+                entry.undone.append(step)
+
+    def _is_made(self, entry: Entry, step: Change) -> bool:
+        """A step says how it shall be, so where its answer is lost it may be said again."""
+        for attempt in range(_TRIES):
+            if attempt:
+                time.sleep(0.2)
+            try:
+                self.feature.translation.apply(self.session, entry.target, entry.row, step)  # type: ignore[arg-type]
+            except FleetcareError as problem:
+                entry.stuck = problem.cause
+                if not isinstance(problem, (EndpointUnreachable, HostUnreachable, TimedOut)):
+                    return False
+            else:
+                return True
+        return False
 
     def _wait_for(self, entries: Sequence[Entry]) -> None:
         away = [entry.target for entry in entries]
@@ -123,16 +126,12 @@ class WayBack:
 
     def judge(self, entries: Sequence[Entry]) -> None:
         """Only what was read back counts: an answer that was lost may have been a success."""
-        settings = self.feature.domain.settings
         for entry in entries:
-            as_before = bool(entry.read_back and entry.plan and entry.final) and (
-                settings(entry.plan.observed) == settings(entry.final.observed)  # type: ignore[union-attr]
-            )
             if not isinstance(entry.failure, CutOff):
                 continue
+            as_before = entry.read_back and entry.differs(self.feature.domain.settings) is False
             if as_before:
                 entry.done = []
-                entry.unanswered = False
                 told = "everything was taken back"
             else:
                 seen = "it did not keep what it had before" if entry.read_back else "what it has now could not be read"

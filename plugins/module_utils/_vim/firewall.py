@@ -13,8 +13,8 @@ from .._client.properties import Row, collect
 from .._client.session import Session
 from .._client.vmomi import Ref, vim
 from .._domain import firewall as domain
+from .._domain.addresses import is_single, kept_by_host, parsed, unmapped, unreadable
 from .._domain.errors import ServerFault
-from .._domain.firewall_addresses import is_single, kept_by_host, parsed, unmapped, unreadable
 from .._domain.firewall_model import (
     IN,
     OUT,

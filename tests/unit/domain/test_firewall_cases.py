@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from ansible_collections.fleetcare.esxi.plugins.module_utils._domain import firewall
+from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.addresses import addresses_given, networks_given, shown
 from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.errors import BadInput
 from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.firewall import RECORD, parse, plan
-from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.firewall_addresses import addresses_given, networks_given, shown
 from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.firewall_model import (
     IN,
     OUT,

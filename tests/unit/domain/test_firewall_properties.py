@@ -15,8 +15,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ansible_collections.fleetcare.esxi.plugins.module_utils._domain import firewall
+from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.addresses import kept_by_host, merged, minus, tidy, within
 from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.firewall import MEANINGS, RECORD, parse, plan
-from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.firewall_addresses import kept_by_host, merged, minus, tidy, within
 from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.firewall_catalogue import SERVICES
 from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.firewall_model import (
     IN,

@@ -13,9 +13,9 @@ import pytest
 from ansible_collections.fleetcare.esxi.plugins.module_utils._client.inventory import Target
 from ansible_collections.fleetcare.esxi.plugins.module_utils._client.properties import NOT_UNDERSTOOD, Row
 from ansible_collections.fleetcare.esxi.plugins.module_utils._client.vmomi import Ref
+from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.addresses import shown
 from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.errors import ServerFault
 from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.firewall import parse
-from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.firewall_addresses import shown
 from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.firewall_model import (
     IN,
     OUT,
