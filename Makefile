@@ -6,7 +6,7 @@
 STAGES = sanity peers lint second-opinion docs build unit integration molecule
 
 .DEFAULT_GOAL = help
-.PHONY: help setup demo test $(STAGES) chaos bench format generate clean clean-all
+.PHONY: help setup demo test $(STAGES) chaos fuzz bench format generate clean clean-all
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -49,6 +49,9 @@ build: ## tarball, clean install, verify, ansible-doc, galaxy-importer: half a m
 
 chaos: ## thousands of fault schedules (CHAOS_RUNS=3000): long
 	@tools/run.sh $@
+
+fuzz: ## licence keys spoilt at random, a million (FUZZ_RUNS=1000000): 2 minutes
+	@V=1 tools/run.sh $@
 
 bench: ## figures beside other collections, table and JSON: long
 	@V=1 tools/run.sh $@

@@ -351,6 +351,14 @@ def report_playbook(found: Module) -> tuple[str, str]:
                 "loop": f"{{{{ {result}.hosts | dict2items | selectattr('value.findings') }}}}",
                 "loop_control": {"label": "{{ item.key }}, {{ item.value.status }}"},
             },
+            {
+                "name": "What was found beside the hosts",
+                "ansible.builtin.debug": {
+                    "msg": f"{{{{ item.level }}}}: {{{{ item.code }}}}: {{{{ item.text }}}}: {{{{ {result}.hints[item.code] }}}}"
+                },
+                "loop": f"{{{{ {result}.endpoint.findings | default([]) }}}}",
+                "loop_control": {"label": "{{ item.code }}"},
+            },
         ],
     }
     note = f"ansible-playbook {COLLECTION}.{found.name} -e @variables.yml; variables: the module's options, {found.name}_ before them."

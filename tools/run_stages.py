@@ -121,6 +121,7 @@ STAGES: dict[str, tuple[Stage, ...]] = {
     "docs": (Stage(name="docs", command=script("docs"), env="new", minutes=10),),
     "build": (Stage(name="build", command=script("build"), env="new", minutes=10),),
     "chaos": (Stage(name="chaos", command=script("chaos"), env="new", cores=2, minutes=120),),
+    "fuzz": (Stage(name="fuzz", command=script("fuzz"), env="new", cores=2, minutes=60),),
     "bench": (Stage(name="bench", command=script("bench"), env="peers", cores=2, minutes=120),),
 }
 

@@ -29,7 +29,7 @@ SERVERS = ("192.0.2.1", "192.0.2.2", "198.51.100.7", "ntp.example.com")
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pauses between two tries are for people's servers; here they would only cost time."""
-    monkeypatch.setattr(pipeline, "_READ_BACK_PAUSES", (0.0, 0.01))
+    monkeypatch.setattr(pipeline, "READ_BACK_PAUSES", (0.0, 0.01))
     monkeypatch.setattr(session_module, "_PAUSES", (0.0, 0.01))
 
 

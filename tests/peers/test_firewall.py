@@ -160,7 +160,8 @@ def test_info_on_hosts_that_cannot_be_read(serve: Servers, tmp_path: pathlib.Pat
 
 # Said in full: to theirs, a list left out is an empty one.
 ALL = {"all_ip": True, "ip_address": [], "ip_network": []}
-LIST = {"all_ip": False, "ip_address": ["192.0.2.10", "2001:db8::10"], "ip_network": ["203.0.113.0/25", "2001:db8:1::/48"]}
+NETWORKS = ["203.0.113.0/25", "2001:db8:1::/48"]
+LIST = {"all_ip": False, "ip_address": ["192.0.2.10", "2001:db8::10"], "ip_network": NETWORKS}
 WISH: list[Rule] = [
     {"name": "syslog", "enabled": True, "allowed_hosts": LIST},
     {"name": "remoteSerialPort", "enabled": True, "allowed_hosts": ALL},
@@ -369,7 +370,7 @@ def test_no_moment_open_to_everybody(mixed: Server, tmp_path: pathlib.Path) -> N
     found = row(mixed, "gdbserver")
     for name in ("a-803", "b-90"):  # a list of addresses is a set: every writer has an order of its own
         parts = {part: sorted(value) if isinstance(value, list) else value for part, value in found[name].items()}
-        assert parts == {"enabled": True, **LIST, "ip_network": sorted(LIST["ip_network"])}, name
+        assert parts == {"enabled": True, **LIST, "ip_network": sorted(NETWORKS)}, name
 
 
 def test_service_owned_rule(mixed: Server, tmp_path: pathlib.Path) -> None:

@@ -14,7 +14,7 @@ from .errors import SoapFault
 from .faults import FaultScript, ScriptedFault
 from .journal import Journal, JournalEntry
 from .paths import compile_path
-from .plain import HIDDEN, SECRET, plain
+from .plain import SECRET, hidden, plain
 from .registry import Call, Managed, Raw
 from .versions import negotiate
 
@@ -118,8 +118,9 @@ class Dispatcher:
         # What a view, filter or collector is called differs from run to run and says nothing.
         if entry.object.partition(":")[2].startswith("session["):
             entry.object = entry.object.partition(":")[0]
-        entry.host = target.host.state.name if target is not None and target.host is not None else None
-        entry.args = {name: HIDDEN if name in SECRET else plain(value) for name, value in request.arguments.items()}
+        concerned = target.concerns(request.arguments) if target is not None else None
+        entry.host = concerned.state.name if concerned is not None else None
+        entry.args = {name: hidden(name, value) if name in SECRET else plain(value) for name, value in request.arguments.items()}
         found = target.OPERATIONS.get(request.method) if target is not None else None
         entry.write = found.writes if found is not None else False
 

@@ -58,6 +58,8 @@ class Host:
         self.nfs: tuple[NfsMount, ...] = ()
         self.iscsi: tuple[tuple[str, int], ...] = ()
         self.vsan = False
+        self.hardware: dict[str, Any] = profile.hardware
+        self.certificate: dict[str, Any] = {}
         self.managed_by: str | None = None
         self.views: dict[str, tuple[Any, Any]] = {}
 

@@ -10,12 +10,19 @@ from typing import Any
 from pyVmomi import VmomiSupport
 from pyVmomi.VmomiSupport import F_OPTIONAL, F_SECRET, DataObject, GetVmodlType, ManagedObject
 
+from .license import SHAPE, masked
+
 # Never shown in the journal, at any depth. Licence keys count as secrets (facts.md 1.3).
 SECRET = {
     "password", "oldPassword", "newPassword", "privateKey", "licenseKey", "keyData", "base64Token", "passphrase", "cookie", "ticket",
     "token", "keyServerPassword", "sessionId", "sessionID", "vimAccountPassword", "chapSecret", "mutualChapSecret",
 }  # fmt: skip
 HIDDEN = "********"
+
+
+def hidden(name: str, value: Any) -> Any:
+    """What the journal says of a secret: nothing, or of a licence key its ends, by which two can be told apart."""
+    return masked(str(value)) if name == "licenseKey" and isinstance(value, str) else HIDDEN
 
 
 def data(type_name: str, values: dict[str, Any] | None = None, *, fill: bool = False, **more: Any) -> Any:
@@ -53,8 +60,11 @@ def plain(value: Any, secret: bool = False) -> Any:
     """A request argument as JSON-able data for the journal, without secrets."""
     if secret:
         return HIDDEN if value is not None else None
-    if value is None or isinstance(value, (bool, str)):
-        return value if not isinstance(value, str) else str(value)
+    if isinstance(value, str):
+        # A licence key in the wrong place is a secret, too.
+        return masked(value) if SHAPE.match(value.upper()) else str(value)
+    if value is None or isinstance(value, bool):
+        return value
     if isinstance(value, int):
         return int(value)
     if isinstance(value, float):

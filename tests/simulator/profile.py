@@ -70,6 +70,7 @@ class Profile:
     hardware: dict[str, Any]
     advanced: dict[str, Any]
     options: dict[str, Any]
+    license_options: dict[str, Any]
     ports: dict[tuple[str, str, int], tuple[str, ...]]  # filled by covering()
 
     def covering(self, direction: str, protocol: str, port: int) -> tuple[str, ...]:
@@ -131,7 +132,7 @@ def _raw(name: str) -> dict[str, Any]:
         return own
     base = _raw(own["borrows"])
     merged = {**base, **own}
-    for key in ("options", "time"):
+    for key in ("options", "time", "license_options"):
         merged[key] = {**base.get(key, {}), **own.get(key, {})}
     return merged
 
@@ -166,6 +167,7 @@ def load(name: str) -> Profile:
         hardware=raw["hardware"],
         advanced=raw["advanced_options"],
         options=raw["options"],
+        license_options=raw["license_options"],
         ports={},
     )
 

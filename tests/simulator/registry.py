@@ -124,6 +124,10 @@ class Managed:
         """The simulated host this object belongs to, None for anything of the server itself."""
         return None
 
+    def concerns(self, arguments: dict[str, Any]) -> Any:
+        """The host that a call is about, which the journal names and scripted faults match."""
+        return self.host
+
     def api_of(self, asked: Api) -> Api:
         """The version a value of this object is written in: what the client asked, capped by the product it comes from."""
         return asked

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import faults, profile
+from . import faults, license, profile
 from .errors import ScenarioError
 from .profile import near
 
@@ -154,6 +154,96 @@ VCENTER_OPTIONS = {
     "task_delay": number,
 }
 
+_LICENSE_FAULT = choice(
+    "NotEnoughLicenses",
+    "LicenseKeyEntityMismatch",
+    "InvalidEditionLicense",
+    "LicenseDowngradeDisallowed",
+    "LicenseExpired",
+    "ExpiredFeatureLicense",
+    "LicenseRestricted",
+    "NoLicenseServerConfigured",
+    "LicenseAssignmentFailed",
+    "InvalidArgument",
+    "InvalidState",
+    "NotSupported",
+    "taken",
+)
+_MISBEHAVIOUR = {"keeps_removed": flag, "silently_ignored": flag, "appears_after": number, "assigned_after": number}
+
+LICENSE_OPTIONS = {
+    "evaluation_days": number,
+    "automatic_licenses": flag,
+    "license_files": flag,
+    "file_refusal": choice("diagnostic", "NotSupported"),
+    "file_assigned": _LICENSE_FAULT,
+    "file_edition": text,
+    "number_type": choice("int", "long"),
+    "evaluation_as": many(choice("date", "hours", "minutes")),
+    "expiration_minutes": choice("total", "rest"),
+    "evaluation_listed": choice("always", "in_use"),
+    "vcenter_evaluation_edition": text,
+    "never_used": choice("unset", "zero"),
+    "unlicensed": choice("absent", "empty"),
+    "in_use_features": choice("list", "each"),
+    "refusal_properties": optional(many(choice("diagnostic", "lc_error", "localizedDiagnostic"))),
+    "refused_key_echoed": flag,
+    "case_sensitive": flag,
+    "licenses_without_privilege": choice("shown", "empty"),
+    "wrong_product": _LICENSE_FAULT,
+    "wrong_generation": _LICENSE_FAULT,
+    "no_room": _LICENSE_FAULT,
+    "feature_in_use": _LICENSE_FAULT,
+    "expired_key": _LICENSE_FAULT,
+    "unlisted_assigned": choice("licenseKey", "entityId", "added"),
+    "unlisted_removed": choice("ignored", "InvalidArgument", "InvalidState"),
+    "unknown_entity_queried": choice("empty", "LicenseEntityNotFound"),
+    "remove_in_use": choice("kept", "removed", "InvalidArgument", "InvalidState"),
+    "lost_host": choice("taken", "refused"),
+    "expiry": choice("nothing", "disconnects"),
+    **_MISBEHAVIOUR,
+}
+
+
+def license_key(value: Any, where: str) -> str:
+    """Keys are not repeated in errors: somebody may have written a real one."""
+    if not isinstance(value, str) or not license.SHAPE.match(value) or not license.ALPHABET.match(value):
+        raise ScenarioError(f"{where}: a key is five groups of five digits and capitals, without B, I, O and S")
+    return value
+
+
+def never_or(inner: Check) -> Check:
+    return lambda value, where: value if value == "never" else inner(value, where)
+
+
+LICENSE = needs(
+    keys(
+        key=license_key,
+        edition=text,
+        name=text,
+        product=text,
+        version=text,
+        cost_unit=text,
+        total=whole,
+        expires=never_or(number),
+        expires_hours=number,
+        expires_minutes=number,
+        count_disabled=flag,
+        features=many(text),
+        labels=named(text),
+        inventory=flag,
+        refused=keys(diagnostic=text, lc_error=whole, localized=text),
+        **_MISBEHAVIOUR,
+    ),
+    "key",
+)
+CERTIFICATE = keys(
+    days=number,
+    issuer=text,
+    subject=text,
+    status=choice("unknown", "expired", "expiring", "expiringShortly", "expirationImminent", "good"),
+)
+
 HOST = keys(
     count=whole,
     name=text,
@@ -191,6 +281,12 @@ HOST = keys(
     iscsi=many(needs(keys(address=text, port=whole), "address")),
     vsan=flag,
     vms=whole,
+    sockets=whole,
+    cores=whole,
+    license=text,
+    evaluation_days=number,
+    features_in_use=many(text),
+    certificate=CERTIFICATE,
     options=keys(**HOST_OPTIONS),
 )
 
@@ -208,7 +304,18 @@ SCENARIO = keys(
     kind=choice("vcenter", "esxi"),
     seed=whole,
     client_address=address,
-    vcenter=keys(profile=profile_name, name=text, address=address, clock=keys(offset=number), options=keys(**VCENTER_OPTIONS)),
+    vcenter=keys(
+        profile=profile_name,
+        name=text,
+        address=address,
+        clock=keys(offset=number),
+        license=text,
+        evaluation_days=number,
+        vsan_licenses=named(text),
+        options=keys(**VCENTER_OPTIONS),
+    ),
+    licenses=many(LICENSE),
+    license_options=keys(**LICENSE_OPTIONS),
     users=named(
         keys(password=text, privileges=many(text), deny=many(keys(privilege=text, entity=text))),
     ),

@@ -19,6 +19,7 @@ from .dispatch import Dispatcher
 from .errors import ScenarioError
 from .faults import FaultScript
 from .journal import Journal, JournalEntry
+from .license import DAY, masked
 from .profile import near
 from .server import Listener
 from .snapshot import snapshot
@@ -196,7 +197,7 @@ class Simulator:
             if not chosen:
                 raise ScenarioError(f"act: no host '{host}': {near(host, [item.state.name for item in world.hosts][:2000])}")
             try:
-                for item in chosen:
+                for item in chosen[:1] if do in _OF_SERVER else chosen:
                     with item.state.changing():
                         action(world, item, **args)
             except TypeError as exc:
@@ -290,7 +291,67 @@ def _option(world: World, item: Any, name: str, value: Any) -> None:
     item.state.options = {**item.state.options, name: value}
 
 
+def _holder(world: World, item: Any) -> Any:
+    return world.licenses.holders[item.moid]
+
+
+def _set_license(world: World, item: Any, key: str) -> None:
+    server = world.licenses
+    wanted = server.wanted(key, "act set_license")
+    server.put(_holder(world, item), wanted)
+    if world.kind == "esxi":
+        # A host has the key that it was given and no other.
+        for other in [one for one in server.inventory if one != wanted]:
+            server.discard(other)
+
+
+def _evaluation_days(world: World, item: Any, days: float) -> None:
+    holder = _holder(world, item)
+    holder.eval_left, holder.eval_mark = float(days) * DAY, world.virtual_now()
+
+
+def _features_in_use(world: World, item: Any, features: list[str]) -> None:
+    _holder(world, item).in_use = tuple(features)
+
+
+def _certificate(world: World, item: Any, **change: Any) -> None:
+    checked = scenarios.CERTIFICATE(change, "act certificate")
+    if "days" in checked:
+        checked["since"] = world.virtual_now()
+    item.state.certificate = {**item.state.certificate, **checked}
+
+
+def _known_key(world: World, key: str) -> str:
+    if key not in world.licenses.known:
+        raise ScenarioError(f"act: the scenario has no key {masked(key)}")
+    return key
+
+
+def _add_license(world: World, item: Any, key: str) -> None:
+    world.licenses.add(world.licenses.known[_known_key(world, key)])
+
+
+def _remove_license(world: World, item: Any, key: str) -> None:
+    world.licenses.discard(_known_key(world, key))
+
+
+def _vcenter_license(world: World, item: Any, key: str, days: float | None = None) -> None:
+    if world.kind != "vcenter":
+        raise ScenarioError("act vcenter_license: this is a stand-alone host, set_license is what gives it a key")
+    own = world.licenses.own()
+    if days is not None:
+        own.eval_left, own.eval_mark = float(days) * DAY, world.virtual_now()
+    world.licenses.put(own, world.licenses.wanted(key, "act vcenter_license"))
+
+
+def _license_option(world: World, item: Any, name: str, value: Any) -> None:
+    world.licenses.options.update(scenarios.keys(**scenarios.LICENSE_OPTIONS)({name: value}, "act license_option"))
+    world.licenses.given.add(name)
+    world.licenses.forget()
+
+
 _FOR_ALL = {"time_server"}
+_OF_SERVER = {"add_license", "remove_license", "vcenter_license", "license_option"}
 ACTIONS: dict[str, Callable[..., None]] = {
     "connect": _connection("connected"),
     "reconnect": _connection("connected"),
@@ -309,4 +370,12 @@ ACTIONS: dict[str, Callable[..., None]] = {
     "unreachable_servers": _unreachable,
     "grandmaster": _grandmaster,
     "option": _option,
+    "set_license": _set_license,
+    "evaluation_days": _evaluation_days,
+    "features_in_use": _features_in_use,
+    "certificate": _certificate,
+    "add_license": _add_license,
+    "remove_license": _remove_license,
+    "vcenter_license": _vcenter_license,
+    "license_option": _license_option,
 }

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .objects import certificate_manager
 from .ways import HEARTBEAT, HTTPS
 
 if TYPE_CHECKING:
@@ -23,6 +24,11 @@ def snapshot(world: World) -> dict[str, Any]:
         "client_address": world.client_address,
         "clock_offset": round(world.server_offset, 3),
         "time_servers": {name: dict(row) for name, row in sorted(world.time_servers.items())},
+        "licenses": world.licenses.dump(),
+        "license": world.licenses.told(world.licenses.own()) if world.kind == "vcenter" else None,
+        "vsan_licenses": {
+            f"{one.name} ({one.id})": world.licenses.told(one) for one in world.licenses.holders.values() if one.kind == "cluster"
+        },
         "hosts": {_unique(item, world): _host(item) for item in world.hosts},
     }
 
@@ -87,4 +93,13 @@ def _host(item: Any) -> dict[str, Any]:
         "vsan": host.vsan,
         "advanced": dict(sorted(host.advanced.items())),
         "vms": len(item.machines),
+        "sockets": host.hardware["packages"],
+        "cores": host.hardware["cores"],
+        "license": host.world.licenses.told(host.world.licenses.holders[item.moid]),
+        "certificate": {
+            "days": round(certificate_manager.days_left(host), 1),
+            "status": certificate_manager.status(host),
+            "issuer": certificate_manager.issuer(host),
+            "subject": certificate_manager.subject(host),
+        },
     }

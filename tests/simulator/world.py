@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import ipaddress
 import random
 import re
 import threading
 import time
 import traceback
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +21,7 @@ from pyVmomi import VmomiSupport, vim
 from . import profile as profiles
 from .errors import ScenarioError, SoapFault
 from .host import Host
+from .license import LicenseServer
 from .objects import service
 from .objects.builder import Builder
 from .objects.events import make_event
@@ -52,6 +55,7 @@ class World:
         self.stopping = threading.Event()
         self.errors: list[str] = []
         self._started = time.monotonic()
+        self._began = datetime.datetime.now(datetime.timezone.utc)
         self._advanced = 0.0
         data = scenario.data
         self.sync_after = float(data.get("sync_after", 2.0))
@@ -70,6 +74,7 @@ class World:
         self.hosts: list[Any] = []  # HostSystem objects in scenario order
         self.events: list[Any] = []
         self.tasks: list[Any] = []
+        self.licenses: LicenseServer
         self._named: dict[str, Any] | None = None
         self._numbers = iter(range(1, 1_000_000_000))
         self.root: Any = None
@@ -116,12 +121,27 @@ class World:
             for host in self.hosts:
                 host.state.settle()
             self.ways.tick()
+            self.licenses.tick()
             self.touch()
+
+    def date_at(self, virtual: float) -> datetime.datetime:
+        """The date of something that happens at a virtual time. Wall clocks do not jump with advance(), so such dates come nearer instead."""
+        return self._began.replace(microsecond=0) + datetime.timedelta(seconds=round(virtual - self._advanced))
 
     def server_time(self) -> datetime.datetime:
         """The server's own clock: vCenter's, or the host's on a stand-alone one (facts.md 2.4)."""
         shift = self.hosts[0].state.clock_offset() if self.kind == "esxi" and self.hosts else self.server_offset
         return datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=shift)
+
+    @property
+    def instance_uuid(self) -> str:
+        """vCenter's, which is also how licences name it."""
+        return str(uuid.UUID(hashlib.md5(f"{self.seed}:{self.name}".encode()).hexdigest()))
+
+    @property
+    def server_profile(self) -> Profile:
+        """The release of the server itself: a stand-alone host's, or vCenter's."""
+        return self.hosts[0].state.profile if self.kind == "esxi" else self.profile
 
     def touch(self) -> None:
         """Something changed: waiting property filters look again."""
@@ -196,13 +216,18 @@ class World:
         builder = Builder(self)
         builder.roots()
         number = 0
+        made = []
         for index, row in enumerate(rows):
             prepared = self._prepare(row, f"scenario '{self.scenario.name}': hosts[{index}]")
             for own in range(row["count"]):
                 number += 1
-                builder.host(row, self._host(row, prepared, number, own + 1))
+                made.append((builder.host(row, self._host(row, prepared, number, own + 1)), row))
         if self.kind == "esxi" and len(self.hosts) != 1:
             raise ScenarioError(f"scenario '{self.scenario.name}': kind esxi needs exactly one host, this makes {len(self.hosts)}")
+        try:
+            self.licenses = LicenseServer(self, made)
+        except ScenarioError as exc:
+            raise ScenarioError(f"scenario '{self.scenario.name}': {exc}") from None
         service.add_all(self)
         for item in self.hosts:
             self.ways.look(item.state)
@@ -236,7 +261,8 @@ class World:
                 raise ScenarioError(f"{where}.rulesets: profile {release.name} has no ruleset '{key}': {near(key, rulesets)}")
             rulesets = rulesets.changed(key, _ruleset(rulesets[key], change, f"{where}.rulesets.{key}"))
         settings = {**release.time, **row.get("time", {})}
-        return {"profile": release, "services": services, "rulesets": rulesets, "time": settings, "nfs": mounts}
+        hardware = _hardware(release, row, where)
+        return {"profile": release, "services": services, "rulesets": rulesets, "time": settings, "nfs": mounts, "hardware": hardware}
 
     def _host(self, row: dict[str, Any], shared: dict[str, Any], number: int, own: int) -> Host:
         release: Profile = shared["profile"]
@@ -267,6 +293,8 @@ class World:
         host.nfs = shared["nfs"]
         host.iscsi = tuple((target["address"], target.get("port", 3260)) for target in row.get("iscsi", ()))
         host.vsan = row.get("vsan", False)
+        host.hardware = shared["hardware"]
+        host.certificate = row.get("certificate", {})
         host.managed_by = row.get("managed_by") if self.kind == "esxi" else self.address
         if "state" not in shared:
             shared["state"] = _time_state(settings)
@@ -325,6 +353,19 @@ def parsed_networks(texts: Any, where: str) -> tuple[tuple[str, int], ...]:
             raise ScenarioError(f"{where}: '{text}' is no network such as 192.0.2.0/24") from None
         out.append((str(text).partition("/")[0], network.prefixlen))
     return tuple(out)
+
+
+def _hardware(release: Profile, row: dict[str, Any], where: str) -> dict[str, Any]:
+    """The profile's hardware, with the processors of the scenario. No hyper-threading, as on the captured host."""
+    if "sockets" not in row and "cores" not in row:
+        return release.hardware
+    sockets = row.get("sockets", 1 if "cores" in row else release.hardware["packages"])
+    cores = row.get("cores", sockets * release.hardware["cores"] // release.hardware["packages"])
+    if sockets < 1 or cores < sockets or cores % sockets:
+        raise ScenarioError(
+            f"{where}: {cores} cores on {sockets} sockets: `cores` are those of all sockets together, the same number on each"
+        )
+    return {**release.hardware, "packages": sockets, "cores": cores, "threads": cores}
 
 
 def _mount(row: dict[str, Any], where: str) -> NfsMount:

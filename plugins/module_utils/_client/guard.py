@@ -59,8 +59,13 @@ class Guard:
         self._reason = ""
         self.stopped_at = 0.0
         self._stopped = threading.Event()
+        self._over = threading.Event()
         self._stopping = threading.Lock()
         self._on_stop: list[Callable[[], Any]] = []
+
+    def close(self) -> None:
+        """The run has ended: nobody needs to watch it any more."""
+        self._over.set()
 
     def on_stop(self, action: Callable[[], Any]) -> None:
         """What wakes those who wait in vain, some seconds after a stop."""
@@ -139,7 +144,7 @@ class Guard:
         """Notice a signal, the deadline and a lost parent even while every other thread waits for a server."""
 
         def look() -> None:
-            while not self._stopped.wait(_LOOK_SECONDS):
+            while not self._over.wait(_LOOK_SECONDS):
                 if self.reason:
                     return
 

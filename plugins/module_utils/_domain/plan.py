@@ -63,9 +63,12 @@ class Meaning:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
+    """``after``: object ids of the targets whose changes have to be made before these, because they make room."""
+
     observed: Any
     changes: tuple[Change, ...] = ()
     findings: tuple[Finding, ...] = ()
+    after: tuple[str, ...] = ()
 
     @property
     def predicted(self) -> Any:

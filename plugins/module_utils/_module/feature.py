@@ -45,6 +45,27 @@ class Domain(Protocol):
         """
 
 
+class Whole(Protocol):
+    """What a feature judges and changes of an endpoint as a whole, beside its hosts: an inventory that they share.
+
+    Functions of ``_domain/<word>.py``. ``survey`` gets in ``common`` as ``sent`` the endpoint's own changes that were
+    sent so far, so that it counts on nothing any more that was tried and is not there.
+    """
+
+    def is_offline(self, wanted: Any) -> bool:
+        """Whether the wish can be judged without any endpoint."""
+
+    def needs_hosts(self, wanted: Any) -> bool:
+        """Whether a vCenter has to be told which hosts are meant."""
+
+    def endpoint_plan(self, seen: Any, wanted: Any) -> Plan:
+        """The endpoint's own changes and findings. A change with ``last = True`` is made after those of the hosts."""
+
+    def overview(self, seen: Any, wanted: Any, plans: Mapping[str, Plan], away: Mapping[str, str]) -> dict[str, Any]:
+        """Parts of the result; ``msg`` is what its sentence begins with. ``plans``: of the hosts, by name, in their last
+        state; ``away``: object ids of those that could not be read, by name."""
+
+
 class Translation(Protocol):
     """A module ``_vim/<word>.py``: managed objects to plain values and back."""
 
@@ -73,7 +94,8 @@ class Translation(Protocol):
 class Feature:
     """``undo``: the changes that take back those done to a state, for a feature that can cut a host off; it has the
     option ``verify_reachable``. ``record``: a state as plain values that ``parse`` takes back as ``restore``, in files
-    of the form ``record_form``; it has the options ``backup``, ``backup_dir`` and ``restore``.
+    of the form ``record_form``; it has the options ``backup``, ``backup_dir`` and ``restore``. ``whole``: for a feature
+    that is about more than single hosts.
     """
 
     domain: Domain
@@ -83,3 +105,4 @@ class Feature:
     undo: Callable[[Any, Iterable[Change]], Sequence[Change]] | None = None
     record: Callable[[Any], dict[str, Any]] | None = None
     record_form: str = ""
+    whole: Whole | None = None

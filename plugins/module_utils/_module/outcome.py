@@ -51,14 +51,16 @@ class Entry:
 
 @dataclass
 class Outcome:
-    """Everything a result is made of."""
+    """Everything a result is made of. ``whole``: the endpoint's own entry, of a feature that has one."""
 
     feature: Feature
     wanted: Any
     check: bool
     entries: dict[str, Entry] = field(default_factory=dict)
+    whole: Entry | None = None
     seen: Any = None
     endpoint: dict[str, Any] = field(default_factory=dict)
     waves: list[dict[str, Any]] = field(default_factory=list)
     backup_file: str = ""
+    overview: dict[str, Any] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()

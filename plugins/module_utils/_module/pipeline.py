@@ -19,7 +19,6 @@ from .._client.session import Session
 from .._domain.errors import (
     BadInput,
     CutOff,
-    EndpointUnreachable,
     FleetcareError,
     HeldBack,
     HostUnreachable,
@@ -34,14 +33,11 @@ from .._domain.errors import (
 )
 from .._domain.plan import Change, Finding, Plan
 from . import records
-from .feature import Feature
+from .at_endpoint import AMBIGUOUS, READ_BACK_PAUSES, AtEndpoint, entry_for, not_kept
+from .feature import Feature, Whole
 from .outcome import Entry, Outcome
 from .waves import Progress, Waves
 from .way_back import WayBack
-
-# vCenter learns of a change on a host with a short delay; a read-back that comes too early is repeated.
-_READ_BACK_PAUSES = (0.2, 0.5, 1.0, 2.0)
-_AMBIGUOUS = (EndpointUnreachable, TimedOut, Interrupted)
 
 
 def execute(feature: Feature, params: Mapping[str, Any], *, check: bool, in_process: bool = False) -> Outcome:
@@ -53,6 +49,10 @@ def execute(feature: Feature, params: Mapping[str, Any], *, check: bool, in_proc
         params = {**params, "restore": records.read(params["restore"])}
     outcome = Outcome(feature, feature.domain.parse(params), check)
     selection = Selection.parse(params)
+    whole = feature.whole
+    if whole and whole.is_offline(outcome.wanted) and not params.get("hostname") and selection.empty:
+        _judge_offline(whole, outcome)
+        return outcome
     endpoint = Endpoint.parse(params)
     for option, least, most in (("parallel", 1, 64), ("deadline", 1, 86400)):
         if not least <= params[option] <= most:
@@ -79,14 +79,25 @@ def execute(feature: Feature, params: Mapping[str, Any], *, check: bool, in_proc
         with session:
             about = session.content.about
             outcome.endpoint = {"name": endpoint.name, "type": about.apiType, "version": about.version}
-            _Run(outcome, session, manner).over(select_hosts(session, selection))
+            few = whole is not None and selection.empty and session.is_vcenter and not whole.needs_hosts(outcome.wanted)
+            _Run(outcome, session, manner).over([] if few else select_hosts(session, selection))
             _judge_findings(outcome)
     except FleetcareError as problem:
         problem.at(target="" if isinstance(problem, BadInput) else endpoint.name)
         raise
     finally:
-        outcome.secrets = session.secrets
+        guard.close()
+        outcome.secrets = (*session.secrets, *getattr(outcome.wanted, "secrets", ()))
     return outcome
+
+
+def _judge_offline(whole: Whole, outcome: Outcome) -> None:
+    outcome.seen = outcome.feature.domain.survey([], {}, outcome.wanted)
+    outcome.whole = entry_for("")
+    outcome.whole.plan = outcome.whole.final = whole.endpoint_plan(outcome.seen, outcome.wanted)
+    outcome.overview = whole.overview(outcome.seen, outcome.wanted, {}, {})
+    outcome.secrets = tuple(getattr(outcome.wanted, "secrets", ()))
+    _judge_findings(outcome)
 
 
 @dataclass(frozen=True)
@@ -108,6 +119,7 @@ class _Run:
         self.session = session
         self.manner = manner
         self.parallel = manner.parallel
+        self.common: dict[str, Any] = {}
         self.begun: list[Entry] = []
         self.settled = 0
         self.recorded: list[dict[str, Any]] = []
@@ -127,29 +139,79 @@ class _Run:
                     target=entry.target.name,
                     hint="Reconnect it in vCenter, then run the task again for this host.",
                 )
-        read, common = self._look(reachable)
-        self.outcome.seen = self.feature.domain.survey(read.values(), common, self.wanted)
+        states = self._look(reachable)
+        self._survey(states.values())
+        whole = self.feature.whole
+        endpoint = None
+        if whole:
+            endpoint = AtEndpoint(whole, self.outcome, self.session, lambda sent: self._survey_again(reachable, states, sent))
+            endpoint.plan()
+        writes = self.feature.writes and not self.outcome.check
+        if writes:
+            self.session.guard.check()
+        held = "" if endpoint is None or not writes or endpoint.before() else "what was written to the endpoint could not be read back"
         for entry in reachable:
-            if id(entry) in read:
-                entry.plan = entry.final = self._plan(read[id(entry)])
-        self.session.guard.check()
+            if id(entry) in states:
+                entry.plan = entry.final = self._plan(states[id(entry)])
+        planned = [entry for entry in reachable if entry.plan]
         if self.outcome.check:
-            todo = [entry for entry in reachable if entry.planned]
-            waves = list(self.manner.waves.over(todo, len(entries)))
-            for entry in todo[sum(map(len, waves)) :]:
-                entry.failure = _no_room(entry)
-            for entry in todo:
-                if entry.failure is None and entry.plan:
-                    entry.final = self._plan(entry.plan.predicted)
-        elif self.feature.writes:
-            self._change([entry for entry in reachable if entry.plan])
+            self.session.guard.check()
+            self._foresee(planned)
+        elif held:
+            for entry in planned:
+                entry.failure = _not_begun(entry, held) if entry.planned else None
+        elif writes:
+            self._change(planned)
+        if whole and endpoint:
+            if writes and not held:
+                endpoint.after()
+            plans = {name: entry.plan if self.outcome.check else entry.final for name, entry in entries.items()}
+            self.outcome.overview = whole.overview(
+                self.outcome.seen,
+                self.wanted,
+                {name: plan for name, plan in plans.items() if plan},
+                {name: entry.target.ref.id for name, entry in entries.items() if not plans[name]},
+            )
+
+    def _foresee(self, entries: list[Entry]) -> None:
+        """A check run: which of the hosts would be changed, and what would be left to say of them."""
+        todo = self._in_order([entry for entry in entries if entry.planned])
+        waves = list(self.manner.waves.over(todo, len(self.outcome.entries)))
+        for entry in todo[sum(map(len, waves)) :]:
+            entry.failure = _no_room(entry)
+        for entry in todo:
+            if entry.failure is None and entry.plan:
+                entry.final = self._plan(entry.plan.predicted)
+
+    def _survey(self, states: Iterable[Any], sent: Sequence[Change] = ()) -> None:
+        self.outcome.seen = self.feature.domain.survey(states, {**self.common, "sent": sent}, self.wanted)
+
+    def _survey_again(self, entries: Iterable[Entry], states: Mapping[int, Any], sent: Sequence[Change]) -> None:
+        self._look([])
+        self._survey([entry.final.observed if entry.final else states[id(entry)] for entry in entries if id(entry) in states], sent)
+
+    def _in_order(self, entries: list[Entry]) -> list[Entry]:
+        """Those that others wait for before them; otherwise as they were."""
+        by_id = {entry.target.ref.id: entry for entry in entries}
+        placed: dict[str, Entry] = {}
+
+        def place(entry: Entry) -> None:
+            if entry.target.ref.id not in placed:
+                for other in entry.plan.after if entry.plan else ():
+                    if other in by_id:
+                        place(by_id[other])
+                placed[entry.target.ref.id] = entry
+
+        for entry in entries:
+            place(entry)
+        return list(placed.values())
 
     def _plan(self, state: Any) -> Plan:
         return self.feature.domain.plan(state, self.wanted, self.outcome.seen)
 
-    def _look(self, entries: list[Entry]) -> tuple[dict[int, Any], dict[str, Any]]:
-        """Read all in bulk: the state by entry, and what was measured of the endpoint. An entry that cannot be read
-        gets its failure."""
+    def _look(self, entries: list[Entry]) -> dict[int, Any]:
+        """Read all in bulk: the state by entry; what was measured of the endpoint is kept. An entry that cannot be
+        read gets its failure."""
         known = {entry.target.ref: entry.row for entry in entries if entry.row and entry.plan}
         paths = self.feature.translation.properties(self.wanted)
         rows = collect(self.session, [entry.target.ref for entry in entries], paths, known, self.feature.translation.SHRINK)
@@ -165,6 +227,7 @@ class _Run:
         if not self.session.guard.reason:
             by_target = {entry.target: entry.row for entry in readable if entry.row}
             extra = self.feature.translation.measure(self.session, by_target, self.wanted, self.parallel)
+            self.common = extra.get(None, {})
         states = {}
         for entry in readable:
             try:
@@ -177,11 +240,11 @@ class _Run:
                     target=entry.target.name,
                     hint="Please report it with the host's version.",
                 )
-        return states, extra.get(None, {})
+        return states
 
     def _change(self, entries: list[Entry]) -> None:
         """Wave by wave: write, read back, see that the hosts are still there; stop when too many failed."""
-        todo = [entry for entry in entries if entry.planned]
+        todo = self._in_order([entry for entry in entries if entry.planned])
         rest = [entry for entry in entries if not entry.planned]
         waves = list(self.manner.waves.over(todo, len(self.outcome.entries)))
         why = ""
@@ -214,7 +277,7 @@ class _Run:
         """The last moment before a wave's writes. A later wave may come an hour after the plan, and a list is replaced
         whole: its hosts are planned anew."""
         if again:
-            states, _common = self._look(wave)
+            states = self._look(wave)
             for entry in wave:
                 if id(entry) in states:
                     entry.plan = entry.final = self._plan(states[id(entry)])
@@ -245,7 +308,7 @@ class _Run:
         if most is None:
             return ""
         failed = [entry for entry in self.begun[: self.settled] if _went_wrong(entry)]
-        failed += [entry for entry in self.begun[self.settled :] if entry.failure and not isinstance(entry.failure, _AMBIGUOUS)]
+        failed += [entry for entry in self.begun[self.settled :] if entry.failure and not isinstance(entry.failure, AMBIGUOUS)]
         if len(failed) <= most:
             return ""
         return f"{len(failed)} failed ({failed[0].target.name}{' and others' if len(failed) > 1 else ''}) and max_failures is {most}"
@@ -258,6 +321,9 @@ class _Run:
             why = self._enough()
             if why:
                 raise _not_begun(entry, why)
+            first = self._stuck(entry)
+            if first:
+                raise _not_begun(entry, f"{first}, which was to make room for it, was not changed")
             try:
                 write_all(target, entry)
             except FleetcareError as problem:
@@ -279,14 +345,28 @@ class _Run:
             if problem is not None:
                 raise problem
 
-        for target, result in fan_out(by_target, work, parallel=self.parallel, guard=self.session.guard).items():
-            if isinstance(result, FleetcareError):
-                by_target[target].failure = result.at(target=target.name)
+        waiting = list(by_target)
+        while waiting:
+            ready = [target for target in waiting if not self._waits(by_target[target], waiting)] or waiting
+            waiting = [target for target in waiting if target not in ready]
+            for target, result in fan_out(ready, work, parallel=self.parallel, guard=self.session.guard).items():
+                if isinstance(result, FleetcareError):
+                    by_target[target].failure = result.at(target=target.name)
         sent = {record.target for record in self.session.sent}
-        waiting = {record.target for record in self.session.sent if record.outcome in (TimedOut.kind, Interrupted.kind)}
+        open_ended = {record.target for record in self.session.sent if record.outcome in (TimedOut.kind, Interrupted.kind)}
         for entry in entries:
             entry.tried = entry.target.path in sent
-            entry.unanswered = entry.target.path in waiting
+            entry.unanswered = entry.target.path in open_ended
+
+    def _waits(self, entry: Entry, targets: Iterable[Target]) -> bool:
+        after = entry.plan.after if entry.plan else ()
+        return bool(after) and any(target.ref.id in after for target in targets)
+
+    def _stuck(self, entry: Entry) -> str:
+        """The host that should have made room for this one and did not, if so."""
+        after = entry.plan.after if entry.plan else ()
+        others = [other for other in self.outcome.entries.values() if other.target.ref.id in after] if after else []
+        return next((other.target.name for other in others if other.failure or len(other.done) < len(other.planned)), "")
 
     def _read_back(self, entries: list[Entry]) -> None:
         """Look again until what was written holds and, where waiting was asked for, has taken effect."""
@@ -297,11 +377,11 @@ class _Run:
         if patience:
             pending = [e for e in entries if e in written or (e.failure is None and not self._settled(e))]
         ends = time.monotonic() + patience
-        pauses = iter(_READ_BACK_PAUSES)
+        pauses = iter(READ_BACK_PAUSES)
         while pending:
             waited = bool(patience) and time.monotonic() >= ends
             try:
-                states, _common = self._look(pending)
+                states = self._look(pending)
             except Exception as problem:  # whatever it is, what was written has to be told
                 for entry in pending:
                     entry.failure = entry.failure or NotConverged(
@@ -336,7 +416,7 @@ class _Run:
     def _is_open(self, entry: Entry) -> bool:
         if isinstance(entry.failure, CutOff):
             return bool(entry.differs(self.feature.domain.settings))
-        if entry.failure is not None and not isinstance(entry.failure, _AMBIGUOUS):
+        if entry.failure is not None and not isinstance(entry.failure, AMBIGUOUS):
             return False
         unsettled = bool(self.feature.domain.patience(self.wanted)) and not self._settled(entry)
         return bool(entry.final and entry.final.changes) or unsettled
@@ -344,7 +424,7 @@ class _Run:
     def _judge(self, entry: Entry) -> None:
         """Only what was read back counts: a lost answer may still have been a success, a success may not have held."""
         left = entry.final.changes if entry.final else ()
-        if isinstance(entry.failure, _AMBIGUOUS) and entry.read_back and entry.final:
+        if isinstance(entry.failure, AMBIGUOUS) and entry.read_back and entry.final:
             shown = self.feature.domain.settings(entry.final.observed)
             for count in range(len(entry.planned), len(entry.done), -1):
                 if self.feature.domain.settings(self._after(entry, entry.planned[:count])) == shown:
@@ -357,12 +437,7 @@ class _Run:
         if entry.unanswered and entry.failure:
             entry.failure.cause += "; the host may still be at it"
         elif left and entry.failure is None:
-            names = ", ".join(str(change.describe()["change"]) for change in left)
-            entry.failure = NotConverged(
-                f"the host took the change and did not keep it, still to do: {names}",
-                target=entry.target.name,
-                hint="Look for a host profile, a script or another user that sets it back.",
-            )
+            entry.failure = not_kept(entry, "the host")
 
 
 def _not_begun(entry: Entry, why: str) -> Interrupted:
@@ -414,9 +489,8 @@ def _judge_findings(outcome: Outcome) -> None:
     """Findings of level error that no change mends make a host fail; a module that only informs never does."""
     if not outcome.feature.writes:
         return
-    for entry in outcome.entries.values():
+    for entry in (*outcome.entries.values(), *((outcome.whole,) if outcome.whole else ())):
         if entry.final and entry.final.errors and entry.failure is None:
-            told = [finding for finding in entry.final.findings if finding.level != "note"]
             hints = dict.fromkeys(finding.hint for finding in entry.final.errors)
-            cause = "; ".join(f"{finding.code}: {finding.text}" for finding in told)
+            cause = "; ".join(f"{finding.code}: {finding.text}" for finding in entry.final.errors)
             entry.failure = NotCompliant(cause, target=entry.target.name, hint=" ".join(hints))

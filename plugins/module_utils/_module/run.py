@@ -36,9 +36,10 @@ def run(feature: Feature) -> None:
         module.fail_json(msg=_defect(problem))
     module.no_log_values.update(outcome.secrets)
     result = result_of(outcome, with_diff=module._diff)
-    bad = sum(entry["status"] in _BAD and not _was_meant(entry) for entry in result["hosts"].values())
+    parts = [*result["hosts"].values(), *([result["endpoint"]] if outcome.whole else [])]
+    bad = sum(part["status"] in _BAD and not _was_meant(part) for part in parts)
     fail_on = module.params["fail_on"] or ("none" if module.check_mode else "any")
-    if bad and (fail_on == "any" or (fail_on == "all" and bad == len(result["hosts"]))):
+    if bad and (fail_on == "any" or (fail_on == "all" and bad >= len(result["hosts"]))):
         module.fail_json(**result)
     if bad:
         module.warn(result["msg"])
@@ -53,13 +54,16 @@ def _was_meant(entry: dict[str, Any]) -> bool:
 def result_of(outcome: Outcome, *, with_diff: bool) -> dict[str, Any]:
     """The result of a run as plain values."""
     hosts = {name: _entry(entry, outcome) for name, entry in outcome.entries.items()}
+    endpoint = {**outcome.endpoint, **(_entry(outcome.whole, outcome) if outcome.whole else {})}
+    parts = {**hosts, **({outcome.whole.target.name: endpoint} if outcome.whole else {})}
     result: dict[str, Any] = {
-        "changed": any(entry.get("changed") for entry in hosts.values()),
-        "msg": _message(hosts),
+        "changed": any(part.get("changed") for part in parts.values()),
         "summary": dict(sorted(Counter(entry["status"] for entry in hosts.values()).items())),
-        "endpoint": outcome.endpoint,
+        "endpoint": endpoint,
         "hosts": hosts,
         "hints": _hints(outcome),
+        **outcome.overview,
+        "msg": _message(hosts, parts, outcome.overview.get("msg", "")),
     }
     if outcome.waves:
         result["waves"] = outcome.waves
@@ -67,7 +71,7 @@ def result_of(outcome: Outcome, *, with_diff: bool) -> dict[str, Any]:
         result["backup_file"] = outcome.backup_file
         result["msg"] += f" The state before is in {outcome.backup_file}."
     if with_diff and outcome.feature.writes:
-        result["diff"] = _diff(outcome, hosts)
+        result["diff"] = _diff(outcome, parts)
     return result
 
 
@@ -83,7 +87,7 @@ def _entry(entry: Entry, outcome: Outcome) -> dict[str, Any]:
     shown = entry.plan if outcome.check else entry.final or entry.plan
     result: dict[str, Any] = {
         "status": _status(entry, changed, outcome),
-        "moid": entry.target.ref.id,
+        **({} if entry is outcome.whole else {"moid": entry.target.ref.id}),
         "findings": findings_of(entry, outcome.check),
         "failure": entry.failure.as_failure() if entry.failure else None,
     }
@@ -122,27 +126,33 @@ def _status(entry: Entry, changed: bool, outcome: Outcome) -> str:
 
 def _hints(outcome: Outcome) -> dict[str, str]:
     """The next step for each code that was found, once: a thousand hosts have the same few troubles."""
-    plans = [plan for entry in outcome.entries.values() for plan in (entry.plan, entry.final) if plan]
+    plans = [plan for entry in _parts(outcome).values() for plan in (entry.plan, entry.final) if plan]
     return {finding.code: finding.hint for plan in plans for finding in plan.findings}
 
 
-def _diff(outcome: Outcome, hosts: dict[str, Any]) -> dict[str, Any]:
+def _parts(outcome: Outcome) -> dict[str, Entry]:
+    """Hosts by name, and the endpoint by its own where it has an entry of its own."""
+    return {**outcome.entries, **({outcome.whole.target.name: outcome.whole} if outcome.whole else {})}
+
+
+def _diff(outcome: Outcome, parts: dict[str, Any]) -> dict[str, Any]:
     before, after = {}, {}
-    for name, entry in outcome.entries.items():
-        if hosts[name].get("changed") and entry.plan and entry.final:
+    for name, entry in _parts(outcome).items():
+        if parts[name].get("changed") and entry.plan and entry.final:
             before[name] = outcome.feature.domain.settings(entry.plan.observed)
             after[name] = outcome.feature.domain.settings(entry.final.observed)
     return {"before": before, "after": after}
 
 
-def _message(hosts: dict[str, Any]) -> str:
-    """One line of counts, then each distinct trouble once with the hosts that have it."""
+def _message(hosts: dict[str, Any], parts: dict[str, Any], headline: str) -> str:
+    """What the feature begins with, one line of counts, then each distinct trouble once with those that have it."""
     counts = Counter(entry["status"] for entry in hosts.values())
     text = f"{len(hosts)} host{'s' if len(hosts) != 1 else ''}: " + ", ".join(
         f"{count} {status.replace('_', ' ')}" for status, count in counts.most_common()
     )
+    text = ". ".join(part for part in (headline, text if hosts or not headline else "") if part)
     troubles: dict[tuple[str, str], list[str]] = {}
-    for name, entry in hosts.items():
+    for name, entry in parts.items():
         if entry["status"] in _BAD and entry["failure"]:
             failure = entry["failure"]
             cause = failure["cause"] + (f" [{failure['fault']}]" if failure["fault"] else "")
@@ -150,7 +160,8 @@ def _message(hosts: dict[str, Any]) -> str:
             troubles.setdefault((cause, failure["hint"] or ""), []).append(name)
     for (cause, hint), names in list(troubles.items())[:10]:
         more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-        text += f". {', '.join(names[:5])}{more}: {cause.rstrip('.')}. {hint}".rstrip(". ")
+        who = ", ".join(names[:5])
+        text += f". {who}{more}{': ' if who else ''}{cause.rstrip('.')}. {hint}".rstrip(". ")
     return text + "."
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .._client.clock import SERVICE, offset
 from .._client.fanout import fan_out
 from .._client.inventory import Target
 from .._client.properties import Row
@@ -67,11 +68,10 @@ def measure(session: Session, rows: Mapping[Target, Row], wanted: Wanted, parall
     if wanted.max_skew is not None:
         enough = wanted.max_skew / 10
         if session.is_vcenter:
-            found[None] = {"clock": _sample(session, Ref("ServiceInstance", "ServiceInstance"), "CurrentTime", wanted.samples, enough)}
+            found[None] = {"clock": Clock(*offset(session, SERVICE, "CurrentTime", samples=wanted.samples, enough=enough))}
 
         def clock(target: Target) -> Clock:
-            ref = rows[target].values[_TIME]
-            return _sample(session, ref, "QueryDateTime", wanted.samples, enough)
+            return Clock(*offset(session, rows[target].values[_TIME], "QueryDateTime", samples=wanted.samples, enough=enough))
 
         for target, clock_or_error in fan_out(rows, clock, parallel=parallel, guard=session.guard).items():
             found[target]["clock"] = clock_or_error
@@ -89,21 +89,6 @@ def measure(session: Session, rows: Mapping[Target, Row], wanted: Wanted, parall
         if stopped is not None:
             found[stopped]["gave_up"] = event.createdTime
     return found
-
-
-def _sample(session: Session, ref: Ref, operation: str, samples: int, enough: float) -> Clock:
-    """The best of several readings: the host read its clock somewhere within the round trip, so half is the bound."""
-    best: Clock | None = None
-    for _sample_number in range(samples):
-        wall, began = time.time(), time.monotonic()
-        there = session.read(ref, operation)
-        took = time.monotonic() - began
-        bound = took / 2
-        if best is None or bound < best.bound:
-            best = Clock(there.timestamp() - (wall + bound), bound)
-        if best.bound <= enough:
-            break
-    return best or Clock(0.0, float("inf"))
 
 
 def _events(session: Session) -> list[Any]:

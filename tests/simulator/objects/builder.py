@@ -90,7 +90,7 @@ class Builder:
         made.children.remove(made.pool)
         return made
 
-    def host(self, row: dict[str, Any], state: Host) -> None:
+    def host(self, row: dict[str, Any], state: Host) -> HostSystem:
         datacenter = self.datacenter("ha-datacenter" if self.esxi else row.get("datacenter", "DC1"))
         above = self.folder(datacenter, "" if self.esxi else row.get("folder") or "")
         cluster = None if self.esxi else row.get("cluster", "Cluster1")
@@ -117,3 +117,4 @@ class Builder:
             machine = VirtualMachine(self.world, machine_id, f"vm-{self._machines:04d}", datacenter.folders["vm"], made, parent.pool)
             made.machines.append(self.world.add(machine))
             parent.pool.machines.append(machine)
+        return made

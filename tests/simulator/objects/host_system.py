@@ -19,7 +19,16 @@ from ..registry import Call, Managed, operation, prop
 from ..versions import Api, older
 from ..ways import HTTPS
 from ..xmlwrite import frozen
-from . import date_time_system, firewall_system, network_system, option_manager, service_system, storage_system, vsan_system
+from . import (
+    certificate_manager,
+    date_time_system,
+    firewall_system,
+    network_system,
+    option_manager,
+    service_system,
+    storage_system,
+    vsan_system,
+)
 from .inventory import NO_HOST, ComputeResource, Datacenter, Entity, array
 
 if TYPE_CHECKING:
@@ -69,6 +78,7 @@ MANAGERS: dict[str, tuple[str, str]] = {
 # The managers that are more than a reference. A new feature adds its line here and its file beside this one.
 FAMILIES: dict[str, Any] = {
     "advancedOption": option_manager.OptionManager,
+    "certificateManager": certificate_manager.HostCertificateManager,
     "dateTimeSystem": date_time_system.HostDateTimeSystem,
     "firewallSystem": firewall_system.HostFirewallSystem,
     "networkSystem": network_system.HostNetworkSystem,
@@ -287,7 +297,7 @@ class HostSystem(Entity):
         return self.cached("summary", stamp, self._summary)
 
     def _summary(self) -> Any:
-        hardware = self.state.profile.hardware
+        hardware = self.state.hardware
         return frozen(
             data(
                 "vim.host.Summary",
@@ -349,8 +359,9 @@ class HostSystem(Entity):
         return self.cached("hardware", None, self._hardware)
 
     def _hardware(self) -> Any:
-        hardware = self.state.profile.hardware
+        hardware = self.state.hardware
         features = hardware["cpu_features"]
+        threads = hardware["threads"] // hardware["packages"]
         packages = [
             {
                 "index": index,
@@ -358,7 +369,7 @@ class HostSystem(Entity):
                 "hz": hardware["cpu_hz"],
                 "busHz": hardware["bus_hz"],
                 "description": hardware["cpu_model"],
-                "threadId": [index],
+                "threadId": list(range(index * threads, (index + 1) * threads)),
                 "cpuFeature": features,
             }
             for index in range(hardware["packages"])
@@ -402,7 +413,7 @@ class HostSystem(Entity):
 
     @prop
     def licensableResource(self) -> Any:
-        hardware = self.state.profile.hardware
+        hardware = self.state.hardware
         rows = [("numCpuPackages", hardware["packages"]), ("numCpuCores", hardware["cores"]), ("numVmsStarted", len(self.machines))]
         return data("vim.LicenseManager.LicensableResourceInfo", {"resource": [data("vmodl.KeyAnyValue", key=k, value=v) for k, v in rows]})
 

@@ -193,17 +193,15 @@ class ComputeResource(Entity):
         return data("vim.ComputeResource.Summary", self._figures())
 
     def _figures(self) -> dict[str, Any]:
-        hardware = [item.state.profile.hardware for item in self.members]
+        hardware = [item.state.hardware for item in self.members]
         working = [item for item in self.members if item.state.connection == "connected" and not item.state.maintenance]
         return {
             "totalCpu": sum(row["cpu_hz"] // 1_000_000 * row["cores"] for row in hardware),
             "totalMemory": sum(row["memory"] for row in hardware),
             "numCpuCores": sum(row["cores"] for row in hardware),
             "numCpuThreads": sum(row["threads"] for row in hardware),
-            "effectiveCpu": sum(
-                item.state.profile.hardware["cpu_hz"] // 1_000_000 * item.state.profile.hardware["cores"] for item in working
-            ),
-            "effectiveMemory": sum(item.state.profile.hardware["memory"] >> 20 for item in working),
+            "effectiveCpu": sum(item.state.hardware["cpu_hz"] // 1_000_000 * item.state.hardware["cores"] for item in working),
+            "effectiveMemory": sum(item.state.hardware["memory"] >> 20 for item in working),
             "numHosts": len(hardware),
             "numEffectiveHosts": len(working),
             "overallStatus": "green",

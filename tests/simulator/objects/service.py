@@ -5,8 +5,6 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
-import uuid
 from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
@@ -16,6 +14,7 @@ from ..registry import Call, Managed, operation, prop
 from ..xmlwrite import frozen
 from .authorization import AuthorizationManager
 from .events import EventManager
+from .license_manager import LicenseAssignmentManager, LicenseManager
 from .property_collector import PropertyCollector
 from .search_index import SearchIndex
 from .session_manager import SessionManager
@@ -70,12 +69,15 @@ def add_all(world: World) -> None:
         ("searchIndex", SearchIndex),
         ("customFieldsManager", CustomFieldsManager),
         ("extensionManager", ExtensionManager),
+        ("licenseManager", LicenseManager),
     ):
         moid = CONTENT[member][column]
         if moid is not None:
             world.add(family(world, moid))
     if world.kind == "esxi":
         world.hosts[0].make_fixed_managers()
+    else:
+        world.add(LicenseAssignmentManager(world, "LicenseAssignmentManager"))
 
 
 def about(world: World) -> Any:
@@ -99,7 +101,7 @@ def about(world: World) -> Any:
                 "productLineId": "vpx",
                 "apiType": "VirtualCenter",
                 "apiVersion": profile.api.name,
-                "instanceUuid": str(uuid.UUID(hashlib.md5(f"{world.seed}:{world.name}".encode()).hexdigest())),
+                "instanceUuid": world.instance_uuid,
                 "licenseProductName": "VMware VirtualCenter Server",
                 "licenseProductVersion": profile.license_version,
             },

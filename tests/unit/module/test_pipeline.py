@@ -186,7 +186,7 @@ def go(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
         parallel: int = 4,
     ) -> dict[str, Any]:
         monkeypatch.setattr(pipeline, "collect", world.collect)
-        monkeypatch.setattr(pipeline, "_READ_BACK_PAUSES", (0.0, 0.0))
+        monkeypatch.setattr(pipeline, "READ_BACK_PAUSES", (0.0, 0.0))
         monkeypatch.setattr(pipeline, "Session", FakeSession)
         monkeypatch.setattr(pipeline, "Guard", lambda deadline: guard or Guard(deadline))
         monkeypatch.setattr(pipeline, "select_hosts", lambda _session, _selection: targets or [target(name) for name in world.numbers])

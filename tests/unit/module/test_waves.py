@@ -218,7 +218,7 @@ def go(monkeypatch: pytest.MonkeyPatch) -> Go:
         **params: Any,
     ) -> dict[str, Any]:
         monkeypatch.setattr(pipeline, "collect", fleet.collect)
-        monkeypatch.setattr(pipeline, "_READ_BACK_PAUSES", (0.0, 0.0))
+        monkeypatch.setattr(pipeline, "READ_BACK_PAUSES", (0.0, 0.0))
         monkeypatch.setattr(pipeline, "Session", Session)
         monkeypatch.setattr(pipeline, "Guard", lambda deadline: guard or Guard(deadline))
         monkeypatch.setattr(pipeline, "select_hosts", lambda _session, _selection: [target(name) for name in fleet.numbers])

@@ -1,0 +1,828 @@
+# SPDX-FileCopyrightText: fleetcare.esxi contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which licence is good for which host, and why not: facts and judgement, no I/O. Private to this collection."""
+
+from __future__ import annotations
+
+import datetime
+import fnmatch
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from .errors import BadInput
+from .license_key import KeyMistake, LicenseKey, read_key
+from .license_model import AddKey, AssignKey, Host, Inventory, License, RemoveKey, SetLabel, UnassignKey
+from .license_pool import Pooled, Seeker, assign
+from .plan import Change, Finding, Meaning, Plan
+
+_MANUAL = "LicenseManager and LicenseAssignmentManager in the vSphere API reference"
+MEANINGS = {
+    "key_malformed": Meaning(
+        "error",
+        "The text is no licence key.",
+        "Copy the key again from the portal; it has five groups of five characters, without B, I, O and S.",
+        "data structure LicenseKey in the VCF API reference",
+    ),
+    "key_ambiguous": Meaning(
+        "error",
+        "The text holds more than one key.",
+        "Give one key an entry, in license_keys.",
+        "data structure LicenseKey in the VCF API reference",
+    ),
+    "key_unknown": Meaning(
+        "error",
+        "The server's decoder does not take the key.",
+        "Compare it with the portal, character by character; an older server does not know keys of newer products.",
+        "DecodeLicense: properties diagnostic, lc_error, localizedDiagnostic (terraform-provider-vsphere PR 110)",
+    ),
+    "key_is_evaluation": Meaning(
+        "error",
+        "The key of zeros means evaluation, it licenses nothing.",
+        "Use a key of your own.",
+        "govmomi simulator, LicenseManager",
+    ),
+    "key_not_for_esxi": Meaning(
+        "error",
+        "The key is for another product, such as vCenter or vSAN.",
+        "Use a key of the product VMware ESX Server.",
+        "LicenseInfo: property ProductName",
+    ),
+    "key_wrong_generation": Meaning(
+        "error",
+        "The key is for another major version than the host's.",
+        "Upgrade the key in the portal to the host's version; an upgraded host needs that, too.",
+        "LicenseInfo: property ProductVersion against licenseProductVersion of the host",
+    ),
+    "key_edition_unwanted": Meaning(
+        "error", "The key is of another edition than asked for.", "Use another key, or another edition.", "LicenseInfo.editionKey"
+    ),
+    "key_lacks_feature": Meaning(
+        "error",
+        "The key's edition lacks a feature that the host uses.",
+        "Use a key of the edition that has it, or stop using the feature first.",
+        "LicenseAssignment: property inUseFeatures; fault LicenseDowngradeDisallowed",
+    ),
+    "key_expired": Meaning("error", "The key has expired.", "Renew it, or assign another key.", "LicenseInfo: property expirationDate"),
+    "key_expires_soon": Meaning(
+        "warning",
+        "The key expires within warn_days.",
+        "Renew it, or assign another key before that day: vCenter disconnects hosts whose key has expired.",
+        "LicenseInfo: property expirationDate; KB 406836",
+    ),
+    "key_is_lease": Meaning(
+        "note",
+        "A subscription that tells minutes and no date: the time until it is renewed by itself, no expiry.",
+        "Nothing to do while the server reaches its licence service.",
+        "centreon-plugins#5628",
+    ),
+    "key_units_short": Meaning(
+        "error",
+        "The key has too few units left for the host; no host is licensed in part.",
+        "Free units, buy more, or add another key to license_keys.",
+        "LicenseInfo: total, used, costUnit; KB 313548 (16 cores at least a processor)",
+    ),
+    "key_over_used": Meaning(
+        "warning",
+        "More units are in use than the key has.",
+        "Move hosts to another key: state: assigned with license_keys.",
+        "LicenseInfo: total, used; event LicenseCapacityExceededEvent",
+    ),
+    "key_used_elsewhere": Meaning(
+        "note", "Others than the selected hosts hold the key, too.", "Nothing to do; their units are taken into account.", _MANUAL
+    ),
+    "key_in_use": Meaning(
+        "error",
+        "The key cannot be removed while somebody holds it.",
+        "Assign them another key first, or select them too, with allow_unlicensed: true.",
+        "RemoveLicense; community.vmware's vcenter_license refuses it as well",
+    ),
+    "key_kept": Meaning(
+        "error",
+        "The server took the removal of the key and keeps it.",
+        "Look in vCenter, licences, assets, for what still holds it, then run the task again.",
+        "RemoveLicense: govc and the Terraform provider read the list again for this",
+    ),
+    "last_key": Meaning(
+        "error",
+        "Without this key the host would have no licence.",
+        "Assign another key first; allow_unlicensed: true takes it away all the same.",
+        "RemoveAssignedLicense; KB 406836 for what a host without a licence cannot do",
+    ),
+    "still_in_evaluation": Meaning(
+        "error",
+        "The server took the key, and the host does not run on it.",
+        "Compare the key's units with the host's cores, see units; then look at the licence tab of the host in vCenter.",
+        "read back by QueryAssignedLicenses; KB 413268",
+    ),
+    "host_in_evaluation": Meaning(
+        "warning",
+        "The host runs on its evaluation, whose days are counted once and for all.",
+        "Assign a key before they end.",
+        "LicenseAssignment: property Evaluation; LicenseManager.evaluation",
+    ),
+    "host_evaluation_spent": Meaning(
+        "error",
+        "The host's evaluation has ended: VMs run on and cannot be started again, vCenter disconnects the host.",
+        "Assign a key: state: assigned.",
+        "LicenseAssignment: property Evaluation; KB 406836",
+    ),
+    "host_unlicensed": Meaning(
+        "error", "No licence is assigned to the host.", "Assign a key: state: assigned.", "QueryAssignedLicenses; LicenseManager.licenses"
+    ),
+    "host_managed_by_vcenter": Meaning(
+        "error",
+        "A vCenter manages the host and overwrites what is set on the host itself.",
+        "Run the task against that vCenter.",
+        "License Key of an ESXi Host is Replaced, vSphere 6.0 manual",
+    ),
+    "license_files": Meaning(
+        "note",
+        "From 9.0 on licences come as files through VCF Operations and are assigned to the vCenter; no key is written.",
+        "Look after it in VCF Operations, licence management.",
+        "KB 428772, KB 418555",
+    ),
+    "license_unreadable": Meaning(
+        "error",
+        "The user may not read or decode licences.",
+        "Grant Global.Licenses on the root folder.",
+        "privileges of LicenseManager in the vSphere API reference",
+    ),
+    "expiry_clock_doubtful": Meaning(
+        "error",
+        "Two clocks disagree so much that the date of expiry means something else to each.",
+        "Set the clocks right first: esxi_ntp_align, and timedatectl on this machine.",
+        "measured: CurrentTime of the endpoint against this machine's clock",
+    ),
+    "certificate_expired": Meaning(
+        "error",
+        "The host's certificate has expired.",
+        "Renew it in vCenter, or on the host by itself.",
+        "HostCertificateManager.certificateInfo",
+    ),
+    "certificate_expires_soon": Meaning(
+        "warning", "The host's certificate expires within warn_days.", "Renew it in vCenter.", "HostCertificateManager.certificateInfo"
+    ),
+    "certificate_unreadable": Meaning(
+        "note",
+        "The host's certificate could not be read.",
+        "Grant Certificate.Manage on the host, if it is to be in the report.",
+        "HostCertificateManager.certificateInfo",
+    ),
+}
+# Why a host got no key: what was nearest to fitting is told.
+_NEAREST = (
+    "key_units_short",
+    "key_lacks_feature",
+    "key_edition_unwanted",
+    "key_expired",
+    "key_wrong_generation",
+    "key_is_evaluation",
+    "key_not_for_esxi",
+    "key_unknown",
+)
+_CLOCK_MATTERS = 60.0
+_LISTED = 5
+
+
+def _found(code: str, text: str, level: str = "") -> Finding:
+    return MEANINGS[code].found(code, text, level=level)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """``state`` empty: only tell. ``mistakes``: entries that are no keys, with the number of the entry, 0 for a single key."""
+
+    state: str = ""
+    keys: tuple[LicenseKey, ...] = ()
+    mistakes: tuple[tuple[int, KeyMistake], ...] = ()
+    from_inventory: bool = False
+    edition: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
+    allow_unlicensed: bool = False
+    warn_days: float = 30
+    csv: bool = False
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What Ansible has to keep out of every output, beside the options as they were typed."""
+        return tuple(str(key.text) for key in self.keys)
+
+    @property
+    def judges_keys(self) -> bool:
+        return bool(self.keys or self.mistakes or self.from_inventory)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survey:
+    """What all hosts and keys together say. ``goals``: the licence that a host is to get, by object id; ``reasons``: why
+    it gets none; ``sent``: what was tried at the endpoint."""
+
+    inventory: Inventory | None = None
+    pool: tuple[License, ...] = ()
+    goals: Mapping[str, License] = field(default_factory=dict)
+    after: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    reasons: Mapping[str, Finding] = field(default_factory=dict)
+    hosts: tuple[Host, ...] = ()
+    sent: tuple[Change, ...] = ()
+
+    @property
+    def now(self) -> datetime.datetime | None:
+        return self.inventory.now if self.inventory else None
+
+
+# ---- input ----------------------------------------------------------------------------------------------------------
+
+
+def parse(params: Mapping[str, Any]) -> Wanted:
+    """Module options as a wish. Raises BadInput."""
+    state = params.get("state") or ""
+    if params.get("license_key") is not None and params.get("license_keys") is not None:
+        raise BadInput("license_key and license_keys are both given", hint="Use license_keys for more than one key.")
+    texts = [params["license_key"]] if params.get("license_key") is not None else params.get("license_keys") or []
+    option = "license_key" if params.get("license_key") is not None else "license_keys"
+    keys: dict[LicenseKey, None] = {}
+    mistakes = []
+    for number, text in enumerate(texts, 1):
+        try:
+            keys[read_key(str(text))] = None
+        except KeyMistake as mistake:
+            if state != "valid":
+                place = option if option == "license_key" else f"{option} entry {number}"
+                raise BadInput(f"{place}: {mistake.cause}", hint=mistake.hint) from None
+            mistakes.append((number if option == "license_keys" else 0, mistake))
+    warn_days = 30 if params.get("warn_days") is None else params["warn_days"]
+    if not 0 <= warn_days <= 3650:
+        raise BadInput(f"warn_days {warn_days:g} is not between 0 and 3650", hint="30 warns a month ahead.")
+    edition = (params.get("edition") or "").strip()
+    if params.get("edition") is not None and not edition:
+        raise BadInput("edition is empty", hint="Leave it out to take any, or name one, for example esx.enterprisePlus.*")
+    wanted = Wanted(
+        state=state,
+        keys=tuple(keys),
+        mistakes=tuple(mistakes),
+        from_inventory=bool(params.get("from_inventory")),
+        edition=edition,
+        labels=tuple(sorted((str(name), str(value)) for name, value in (params.get("labels") or {}).items())),
+        allow_unlicensed=bool(params.get("allow_unlicensed")),
+        warn_days=float(warn_days),
+        csv=bool(params.get("csv")),
+    )
+    _check_sense(wanted)
+    return wanted
+
+
+def _check_sense(wanted: Wanted) -> None:
+    if wanted.state == "absent" and (not wanted.keys or wanted.from_inventory):
+        raise BadInput("state: absent needs license_key or license_keys", hint="Name the keys that shall go.")
+    if wanted.state == "assigned" and not wanted.keys and not wanted.from_inventory:
+        raise BadInput(
+            "state: assigned needs keys", hint="Give license_key or license_keys, or from_inventory: true to use those that vCenter has."
+        )
+    if wanted.labels and wanted.state != "assigned":
+        raise BadInput("labels are for keys that are added", hint="Use them with state: assigned.")
+    if wanted.allow_unlicensed and wanted.state != "absent":
+        raise BadInput("allow_unlicensed is for keys that are taken away", hint="Use it with state: absent.")
+
+
+def is_offline(wanted: Wanted) -> bool:
+    return wanted.state == "valid" and bool(wanted.keys or wanted.mistakes) and not wanted.from_inventory
+
+
+def needs_hosts(wanted: Wanted) -> bool:
+    return not (wanted.keys or wanted.mistakes) or wanted.from_inventory
+
+
+# ---- keys and hosts -------------------------------------------------------------------------------------------------
+
+
+def _unfit(known: License, wanted: Wanted, now: datetime.datetime | None) -> Finding | None:
+    """What is wrong with a key whatever the host, or None."""
+    who = known.key.masked
+    if known.refusal:
+        number = "" if known.refusal.code is None else f" (lc_error {known.refusal.code})"
+        return _found("key_unknown", f"{who}: the server says {known.refusal.text or 'nothing'}{number}")
+    if known.is_evaluation:
+        return _found("key_is_evaluation", f"{who} is the key of the evaluation")
+    if not known.is_for_esxi:
+        return _found("key_not_for_esxi", f"{who} is for {known.product or known.edition or 'something else'}, it is called {known.name}")
+    left = known.days_left(now)
+    if left is not None and left <= 0:
+        return _found("key_expired", f"{who} ({known.name}) {_when(known, left)}")
+    if wanted.edition and not _is_edition(known, wanted.edition):
+        return _found("key_edition_unwanted", f"{who} is {known.edition} ({known.name}), asked for is {wanted.edition}")
+    return None
+
+
+def _is_edition(known: License, pattern: str) -> bool:
+    return any(fnmatch.fnmatchcase(text.lower(), pattern.lower()) for text in (known.edition, known.name))
+
+
+def _misfit(known: License, host: Host) -> Finding | None:
+    """What keeps a good key from this host, apart from its units, or None."""
+    if known.generation and host.generation and known.generation != host.generation.partition(".")[0]:
+        text = f"{known.key.masked} is for version {known.version}, the host ({host.version}) takes licences of version {host.generation}"
+        return _found("key_wrong_generation", text)
+    lacking = sorted(host.in_use - known.features) if known.features else []
+    if lacking:
+        return _found("key_lacks_feature", f"{known.key.masked} ({known.name}) lacks {_listed(lacking)}, in use on the host")
+    return None
+
+
+def _when(known: License, left: float) -> str:
+    day = known.expires.strftime("%Y-%m-%d") if known.expires else ""
+    days = f"{abs(left):.0f} day{'' if round(abs(left)) == 1 else 's'}"
+    return (f"expired {days} ago" if left <= 0 else f"expires in {days}") + (f", on {day}" if day else "")
+
+
+def _of_date(known: License, seen: Survey, wanted: Wanted) -> list[Finding]:
+    """What there is to say of the time that a key has left."""
+    inventory = seen.inventory
+    if inventory is None or known.is_evaluation or known.refusal:
+        return []
+    who = f"{known.key.masked} ({known.name})"
+    if known.is_lease:
+        return [_found("key_is_lease", f"{who} tells {known.minutes_left:.0f} minutes and no date")]
+    left = known.days_left(inventory.now)
+    if left is None:
+        return []
+    found = []
+    if known.expires and abs(inventory.offset) > _CLOCK_MATTERS:
+        there = left - inventory.offset / 86400
+        if _bracket(there, wanted) != _bracket(left, wanted):
+            text = f"{who} {_when(known, left)} by this machine's clock, {_when(known, there)} by the server's ({inventory.offset:+.0f} s)"
+            found.append(_found("expiry_clock_doubtful", text))
+    if left <= 0:
+        found.append(_found("key_expired", f"{who} {_when(known, left)}"))
+    elif left <= wanted.warn_days:
+        found.append(_found("key_expires_soon", f"{who} {_when(known, left)}"))
+    return found
+
+
+def _bracket(left: float, wanted: Wanted) -> int:
+    return 0 if left <= 0 else 1 if left <= wanted.warn_days else 2
+
+
+def _units_short(known: License, host: Host, seen_users: str, free: int) -> Finding:
+    needed = known.units(host.packages, host.cores)
+    each = host.cores // host.packages if host.packages else 0
+    size = f"{host.packages} processor{'' if host.packages == 1 else 's'} of {each} cores"
+    least = ", 16 at least each" if needed > host.cores else ""
+    return _found(
+        "key_units_short",
+        f"{known.key.masked} ({known.name}) has {max(free, 0)} of {known.total} {known.unit or 'units'} free and the host "
+        f"needs {needed} ({size}{least}){seen_users}",
+    )
+
+
+def _listed(names: Iterable[str], most: int = _LISTED) -> str:
+    names = list(names)
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+# ---- all hosts together ---------------------------------------------------------------------------------------------
+
+
+def survey(states: Iterable[Host], common: Mapping[str, Any], wanted: Wanted) -> Survey:
+    """Who is to get which key. ``common``: the ``inventory``; ``attempted``: what could be added to it has been."""
+    inventory: Inventory | None = common.get("inventory")
+    hosts = tuple(states)
+    if inventory is None:
+        return Survey(hosts=hosts)
+    seen = Survey(inventory=inventory, hosts=hosts, sent=tuple(common.get("sent") or ()))
+    if wanted.state not in ("valid", "assigned") or not wanted.judges_keys:
+        return seen
+    given = [known for key in wanted.keys if (known := inventory.of(key))]
+    tried = {change.license.key for change in seen.sent if isinstance(change, AddKey)} - set(inventory.licenses)
+    given = [known for known in given if known.key not in tried]
+    more = [known for key, known in inventory.licenses.items() if wanted.from_inventory and key not in wanted.keys and known.is_for_esxi]
+    pool = [known for known in (*given, *more) if not _unfit(known, wanted, inventory.now)]
+    seekers = [host for host in hosts if not host.by_files and not host.vcenter]
+    return replace(_assigned(seen, pool, seekers, wanted), pool=tuple(pool))
+
+
+def _assigned(seen: Survey, pool: list[License], hosts: list[Host], wanted: Wanted) -> Survey:
+    by_id = {known.key.fingerprint: known for known in pool}
+    kinds: dict[tuple[Any, ...], dict[str, int]] = {}
+    held: Counter[str] = Counter()
+    seekers = []
+    for host in hosts:
+        kind = (host.generation, host.packages, host.cores, host.in_use)
+        if kind not in kinds:
+            kinds[kind] = {known.key.fingerprint: known.units(host.packages, host.cores) for known in pool if not _misfit(known, host)}
+        holds = host.key.fingerprint if host.key and host.key.fingerprint in by_id else None
+        units = by_id[holds].units(host.packages, host.cores) if holds else 0
+        if holds:
+            held[holds] += units
+        seekers.append(Seeker(id=host.moid, needs=kinds[kind], holds=holds, units=units))
+    left = {name: None if known.free is None else known.free + held[name] for name, known in by_id.items()}
+    soon = {name for name, known in by_id.items() if _bracket(known.days_left(seen.now) or 1e9, wanted) < 2}
+    plan = assign(seekers, [Pooled(id=name, free=free, rank=int(name in soon)) for name, free in left.items()])
+    taken: Counter[str] = Counter()
+    unserved = []
+    for host, seeker in zip(hosts, seekers, strict=True):
+        key = plan.keys.get(seeker.id, seeker.holds)
+        if key:
+            taken[key] += seeker.needs.get(key, seeker.units)
+        if key not in seeker.needs:
+            unserved.append(host)
+    free = {name: None if most is None else most - taken[name] for name, most in left.items()}
+    return replace(
+        seen,
+        goals={moid: by_id[name] for moid, name in plan.keys.items()},
+        after=plan.after,
+        reasons=_reasons(seen, pool, unserved, free, wanted),
+    )
+
+
+def _reasons(seen: Survey, pool: list[License], hosts: list[Host], free: Mapping[str, int | None], wanted: Wanted) -> dict[str, Finding]:
+    """Why a host gets none of the keys; alike hosts have the same reason, which is made once."""
+    inventory = seen.inventory
+    known_of = {known.key: known for known in pool}
+    asked = [known for key in wanted.keys if inventory and (known := inventory.of(key))]
+    unfit = [finding for known in asked if known.key not in known_of and (finding := _unfit(known, wanted, seen.now))]
+    made: dict[tuple[Any, ...], Finding | None] = {}
+    reasons = {}
+    for host in hosts:
+        kind = (host.generation, host.packages, host.cores, host.in_use, host.version)
+        if kind not in made:
+            found = list(unfit)
+            for known in pool:
+                misfit = _misfit(known, host)
+                if misfit is None:
+                    misfit = _units_short(known, host, _users(seen, known), free[known.key.fingerprint] or 0)
+                found.append(misfit)
+            found.sort(key=lambda finding: (_NEAREST.index(finding.code), finding.text))
+            made[kind] = found[0] if found else None
+        reason = made[kind]
+        if reason:
+            reasons[host.moid] = reason
+    return reasons
+
+
+def _users(seen: Survey, known: License) -> str:
+    names = seen.inventory.holders(known.key) if seen.inventory else ()
+    return f"; it is held by {_listed(user.name for user in names)}" if names else ""
+
+
+# ---- one host -------------------------------------------------------------------------------------------------------
+
+
+def plan(state: Host, wanted: Wanted, seen: Survey) -> Plan:
+    """The writes that bring ``state`` to ``wanted``, and what there is to say about ``state``."""
+    findings = _state_of(state, wanted, seen)
+    changes: tuple[Change, ...] = ()
+    goal = seen.goals.get(state.moid)
+    if wanted.state in ("valid", "assigned") and wanted.judges_keys:
+        findings += _obstacles(state, wanted)
+        reason = seen.reasons.get(state.moid)
+        if reason:
+            findings.append(reason)
+        if goal and wanted.state == "assigned" and state.key != goal.key:
+            changes = (AssignKey(goal),)
+            if state.taken == goal.key:
+                had = f"{state.license.name} is assigned" if state.license else "nothing is assigned"
+                findings.append(_found("still_in_evaluation", f"{goal.key.masked} was taken, and {had} ({_size(state, goal)})"))
+    elif wanted.state == "absent" and state.key in wanted.keys and state.key:
+        if state.vcenter:
+            findings += _obstacles(state, wanted)
+        elif wanted.allow_unlicensed:
+            changes = (UnassignKey(state.key),)
+        else:
+            findings.append(_found("last_key", f"it runs on {state.key.masked}"))
+    return Plan(observed=state, changes=changes, findings=tuple(findings), after=seen.after.get(state.moid, ()) if changes else ())
+
+
+def _obstacles(state: Host, wanted: Wanted) -> list[Finding]:
+    if state.by_files:
+        return [_found("license_files", f"the host is {state.version}", level="error")]
+    if state.vcenter and wanted.state != "valid":
+        return [_found("host_managed_by_vcenter", f"it is managed by the vCenter at {state.vcenter}")]
+    return []
+
+
+def _size(state: Host, known: License) -> str:
+    free = "unlimited" if known.free is None else f"{max(known.free, 0)} of {known.total} free"
+    return f"the host needs {known.units(state.packages, state.cores)} {known.unit or 'units'}, {free}"
+
+
+def _state_of(state: Host, wanted: Wanted, seen: Survey) -> list[Finding]:
+    """What there is to say of a host as it is. Where keys are judged, or taken away on purpose, that is no error."""
+    found: list[Finding] = []
+    if not state.known:
+        denied = seen.inventory.denied if seen.inventory else ""
+        if denied:
+            found.append(_found("license_unreadable", denied))
+    elif state.by_files and not wanted.judges_keys:
+        found.append(_found("license_files", f"the host is {state.version}"))
+    if state.known and (not state.by_files or (state.license and state.license.is_evaluation)):
+        found += _licensed(state, wanted, seen)
+    mild = (wanted.state == "valid" and wanted.judges_keys) or wanted.state == "absent"
+    found = [replace(finding, level="warning") if mild and finding.level == "error" else finding for finding in found]
+    return found + _certified(state, wanted, seen)
+
+
+def _licensed(state: Host, wanted: Wanted, seen: Survey) -> list[Finding]:
+    held = state.license
+    if held is None:
+        return [_found("host_unlicensed", "nothing is assigned to it")]
+    if not held.is_evaluation:
+        misfit = _misfit(held, state)
+        return [*([misfit] if misfit else []), *_of_date(held, seen, wanted)]
+    if state.evaluation_days is None:
+        return [_found("host_in_evaluation", "it does not say how long")]
+    if state.evaluation_days <= 0:
+        return [_found("host_evaluation_spent", "no day of the evaluation is left")]
+    days = state.evaluation_days
+    return [
+        _found(
+            "host_in_evaluation", f"{days:.0f} day{'' if round(days) == 1 else 's'} are left" if days >= 1 else "less than a day is left"
+        )
+    ]
+
+
+def _certified(state: Host, wanted: Wanted, seen: Survey) -> list[Finding]:
+    if state.certificate_error:
+        return [_found("certificate_unreadable", state.certificate_error)]
+    ends = state.certificate.not_after if state.certificate else None
+    if ends is None or seen.now is None:
+        return []
+    left = (ends - seen.now).total_seconds() / 86400
+    day = ends.strftime("%Y-%m-%d")
+    if left <= 0:
+        return [_found("certificate_expired", f"it expired on {day}, {-left:.0f} days ago")]
+    return [_found("certificate_expires_soon", f"it expires on {day}, in {left:.0f} days")] if left <= wanted.warn_days else []
+
+
+def after(read: Host, predicted: Host, waited: bool) -> Host:
+    return replace(read, taken=predicted.key) if predicted.key and read.key != predicted.key else read
+
+
+def settled(state: Host, wanted: Wanted, seen: Survey) -> bool:
+    return True
+
+
+def patience(wanted: Wanted) -> float:
+    return 0.0
+
+
+# ---- the endpoint ---------------------------------------------------------------------------------------------------
+
+
+def endpoint_plan(seen: Survey, wanted: Wanted) -> Plan:
+    """Keys to add, to label and to remove, and what is to be said of keys."""
+    inventory = seen.inventory
+    mistakes = [_mistaken(number, mistake) for number, mistake in wanted.mistakes]
+    if inventory is None:
+        return Plan(observed=None, findings=tuple(mistakes))
+    findings = [*mistakes, *([_found("license_unreadable", inventory.denied)] if inventory.denied else [])]
+    changes: list[Change] = []
+    if not wanted.state or not wanted.judges_keys:
+        for known in inventory.licenses.values():
+            findings += _of_key(known, seen, wanted)
+    for key in wanted.keys:
+        judged, change = _given(key, seen, wanted)
+        findings += judged
+        changes += change
+    return Plan(observed=replace(inventory, concerned=wanted.keys), changes=tuple(changes), findings=tuple(findings))
+
+
+def _mistaken(number: int, mistake: KeyMistake) -> Finding:
+    text = (f"entry {number}: " if number else "") + f"{mistake.cause}. {mistake.hint}"
+    return _found("key_ambiguous", text) if mistake.code == "key_ambiguous" else _found("key_malformed", text)
+
+
+def _of_key(known: License, seen: Survey, wanted: Wanted) -> list[Finding]:
+    """A key of the inventory, as it is."""
+    found = _of_date(known, seen, wanted)
+    if known.total and (known.used or 0) > known.total:
+        found.append(
+            _found("key_over_used", f"{known.key.masked} ({known.name}): {known.used} of {known.total} {known.unit}{_users(seen, known)}")
+        )
+    return found
+
+
+def _given(key: LicenseKey, seen: Survey, wanted: Wanted) -> tuple[list[Finding], list[Change]]:
+    """A key that was asked about: what is said of it, and what is done with it at a vCenter."""
+    inventory = seen.inventory
+    known = inventory.of(key) if inventory else None
+    if inventory is None:
+        return [], []
+    users = inventory.holders(key)
+    if wanted.state == "absent":
+        leaving = {host.moid for host in seen.hosts if wanted.allow_unlicensed and host.key == key and not host.vcenter}
+        left = [user.name for user in users if user.entity not in leaving]
+        if key not in inventory.licenses or not inventory.is_vcenter:
+            return [], []
+        if left:
+            return [_found("key_in_use", f"{key.masked} is held by {_listed(left)}")], []
+        kept = [_found("key_kept", f"{key.masked} ({inventory.licenses[key].name}) is still listed")] if RemoveKey(key) in seen.sent else []
+        return kept, [RemoveKey(key)]
+    if known is None:
+        return [], []
+    unfit = _unfit(known, wanted, seen.now)
+    if unfit:
+        others = wanted.state == "assigned" and len(seen.pool) > 0
+        return [replace(unfit, level="warning") if others else unfit], []
+    found = _of_key(known, seen, wanted)
+    selected = {host.moid for host in seen.hosts}
+    elsewhere = [user.name for user in users if user.entity not in selected]
+    if elsewhere:
+        found.append(_found("key_used_elsewhere", f"{key.masked} is held by {_listed(elsewhere)}"))
+    if wanted.state != "assigned" or not inventory.is_vcenter:
+        return found, []
+    if key not in inventory.licenses:
+        return found, [AddKey(known, wanted.labels)]
+    have = dict(known.labels)
+    return found, [SetLabel(key, name, value) for name, value in wanted.labels if have.get(name) != value]
+
+
+# ---- what is said ---------------------------------------------------------------------------------------------------
+
+
+def settings(state: Host | Inventory | None) -> dict[str, Any]:
+    """What a diff shows."""
+    if state is None:
+        return {}
+    if isinstance(state, Inventory):
+        concerned = [known for key in state.concerned if (known := state.licenses.get(key))]
+        return {f"{known.key.masked} {known.key.fingerprint}": {"name": known.name, "labels": dict(known.labels)} for known in concerned}
+    held = state.license
+    return {"license": None if held is None else held.key.masked, "fingerprint": None if held is None else held.key.fingerprint}
+
+
+def report(state: Host | Inventory | None, wanted: Wanted, seen: Survey, *, full: bool) -> dict[str, Any]:
+    """What a result says of a host beside its findings."""
+    if not isinstance(state, Host) or not state.known:
+        return {}
+    held = state.license
+    goal = seen.goals.get(state.moid)
+    short = {
+        "license": None if held is None else held.key.masked,
+        "fits": goal.key.masked if goal and wanted.state == "valid" else None,
+    }
+    if not full:
+        return short
+    left = None if held is None else held.days_left(seen.now)
+    certificate = state.certificate
+    return {
+        **short,
+        "fingerprint": None if held is None else held.key.fingerprint,
+        "edition": None if held is None else held.edition,
+        "license_name": None if held is None else held.name,
+        "version": state.version,
+        "generation": state.generation,
+        "managed_by": "vcf_operations" if state.by_files else None,
+        "processors": state.packages,
+        "cores": state.cores,
+        "units": None if held is None or held.is_evaluation else held.units(state.packages, state.cores),
+        "unit": None if held is None else held.unit or None,
+        "expires": held.expires.isoformat() if held and held.expires else None,
+        "days_left": None if left is None else round(left, 2),
+        "evaluation_days": None if state.evaluation_days is None else round(state.evaluation_days, 2),
+        "features_in_use": sorted(state.in_use) or None,
+        "certificate": None
+        if certificate is None
+        else {
+            "subject": certificate.subject,
+            "issuer": certificate.issuer,
+            "not_before": certificate.not_before.isoformat() if certificate.not_before else None,
+            "not_after": certificate.not_after.isoformat() if certificate.not_after else None,
+            "status": certificate.status,
+        },
+    }
+
+
+def overview(seen: Survey, wanted: Wanted, plans: Mapping[str, Plan], away: Mapping[str, str]) -> dict[str, Any]:
+    """The keys, those at risk first among the hosts, and the fleet as a table."""
+    inventory = seen.inventory
+    keys: list[dict[str, Any]] = []
+    for number, mistake in wanted.mistakes:
+        keys.append(
+            {"entry": number or None, "verdict": mistake.code, "position": mistake.position, "text": mistake.cause, "hint": mistake.hint}
+        )
+    if inventory is None:
+        keys += [{"key": key.masked, "fingerprint": key.fingerprint, "verdict": "well_formed"} for key in wanted.keys]
+    else:
+        whole = wanted.from_inventory or not (wanted.keys or wanted.mistakes)
+        shown = dict.fromkeys((*wanted.keys, *(inventory.licenses if whole else ())))
+        keys += [_key_report(known, seen, wanted) for key in shown if (known := inventory.of(key))]
+    result: dict[str, Any] = {"keys": keys, "msg": _headline(keys)}
+    if inventory is not None:
+        result["at_risk"] = _at_risk(seen, wanted, plans, away)
+        if wanted.csv:
+            result["csv"] = _csv(seen, plans)
+    return result
+
+
+def _headline(keys: list[dict[str, Any]]) -> str:
+    counts = Counter(key["verdict"] for key in keys)
+    return (
+        f"{len(keys)} key{'' if len(keys) == 1 else 's'}"
+        + (": " if keys else "")
+        + ", ".join(f"{n} {name}" for name, n in counts.most_common())
+    )
+
+
+def _key_report(known: License, seen: Survey, wanted: Wanted) -> dict[str, Any]:
+    inventory = seen.inventory
+    unfit = _unfit(known, wanted, seen.now) if wanted.keys or wanted.from_inventory else None
+    findings = [unfit] if unfit else [finding for finding in _of_key(known, seen, wanted) if finding.level != "note"]
+    worst = min(findings, key=lambda finding: finding.level, default=None)
+    left = known.days_left(seen.now)
+    return {
+        "key": known.key.masked,
+        "fingerprint": known.key.fingerprint,
+        "verdict": worst.code if worst else "evaluation" if known.is_evaluation else "good",
+        "text": worst.text if worst else None,
+        "hint": worst.hint if worst else None,
+        "name": known.name,
+        "edition": known.edition,
+        "product": known.product,
+        "version": known.version,
+        "unit": known.unit,
+        "total": known.total or None,
+        "unlimited": known.total == 0 and not known.refusal,
+        "used": known.used,
+        "free": known.free,
+        "expires": known.expires.isoformat() if known.expires else None,
+        "days_left": None if left is None else round(left, 2),
+        "lease_minutes": known.minutes_left if known.is_lease else None,
+        "labels": dict(known.labels),
+        "in_inventory": bool(inventory and known.key in inventory.licenses),
+        "used_by": [user.name for user in (inventory.holders(known.key) if inventory else ())],
+    }
+
+
+def _at_risk(seen: Survey, wanted: Wanted, plans: Mapping[str, Plan], away: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Hosts with a finding above a note, the worst first, then those with the least time left."""
+    rows = []
+    for name, made in plans.items():
+        findings = [finding for finding in made.findings if finding.level != "note"]
+        if findings:
+            rows.append(
+                (
+                    min(("error", "warning").index(f.level) for f in findings),
+                    _time_left(made.observed, seen),
+                    name,
+                    [f.code for f in findings],
+                )
+            )
+    users = {user.entity: user for user in (seen.inventory.users if seen.inventory else ())}
+    for name, moid in away.items():
+        user = users.get(moid)
+        known = seen.inventory.of(user.key) if user and seen.inventory else None
+        codes = [finding.code for finding in _of_date(known, seen, wanted)] if known else []
+        rows.append((0, known.days_left(seen.now) or 0.0 if known else 0.0, name, ["host_away", *codes]))
+    return [{"host": name, "codes": codes} for _level, _left, name, codes in sorted(rows, key=lambda row: row[:3])]
+
+
+def _time_left(host: Host, seen: Survey) -> float:
+    left = [host.license.days_left(seen.now) if host.license else 0.0, host.evaluation_days]
+    return min((days for days in left if days is not None), default=1e9)
+
+
+_COLUMNS = (
+    *(
+        "host",
+        "moid",
+        "version",
+        "license_name",
+        "edition",
+        "license",
+        "fingerprint",
+        "generation",
+        "units",
+        "unit",
+        "expires",
+        "days_left",
+    ),
+    *("evaluation_days", "findings", "certificate_subject", "certificate_issuer", "certificate_not_before", "certificate_not_after"),
+    "certificate_status",
+)
+
+
+def _csv(seen: Survey, plans: Mapping[str, Plan]) -> str:
+    lines = [",".join(_COLUMNS)]
+    for name, made in plans.items():
+        facts = report(made.observed, Wanted(), seen, full=True)
+        certificate = facts.get("certificate") or {}
+        row = {
+            **facts,
+            **{f"certificate_{part}": value for part, value in certificate.items()},
+            "host": name,
+            "moid": made.observed.moid,
+            "findings": " ".join(finding.code for finding in made.findings),
+        }
+        lines.append(",".join(_cell(row.get(column)) for column in _COLUMNS))
+    return "\n".join(lines) + "\n"
+
+
+def _cell(value: Any) -> str:
+    """A spreadsheet takes a text that begins with one of these for a formula."""
+    text = "" if value is None else str(value)
+    if text[:1] in ("=", "+", "-", "@") and not isinstance(value, (int, float)):
+        text = "'" + text
+    return '"' + text.replace('"', '""') + '"' if any(sign in text for sign in ',"\n\r') else text

@@ -1,0 +1,120 @@
+# SPDX-FileCopyrightText: fleetcare.esxi contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a run changes of the endpoint itself, before its hosts and after them. Private to this collection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from .._client.inventory import Target
+from .._client.session import Session
+from .._client.vmomi import Ref
+from .._domain.errors import EndpointUnreachable, FleetcareError, Interrupted, NotConverged, TimedOut, cause_of
+from .._domain.plan import Change, Plan
+from .feature import Whole
+from .outcome import Entry, Outcome
+
+AMBIGUOUS = (EndpointUnreachable, TimedOut, Interrupted)
+# vCenter learns of a change on a host with a short delay; a read-back that comes too early is repeated.
+READ_BACK_PAUSES = (0.2, 0.5, 1.0, 2.0)
+
+
+def entry_for(name: str) -> Entry:
+    return Entry(Target(ref=Ref("ServiceInstance", "ServiceInstance"), name=name, connection="connected"))
+
+
+class AtEndpoint:
+    """``survey``: look at the endpoint again, and judge the states of all hosts as they were read last, in the light of
+    what was sent to the endpoint."""
+
+    def __init__(self, whole: Whole, outcome: Outcome, session: Session, survey: Callable[[Sequence[Change]], None]) -> None:
+        self.whole = whole
+        self.outcome = outcome
+        self.session = session
+        self.survey = survey
+        self.entry = outcome.whole = entry_for(session.endpoint.name)
+        self.sent: list[Change] = []
+
+    def plan(self) -> None:
+        self.entry.plan = self.entry.final = self._planned()
+        if self.outcome.check:
+            self.entry.final = Plan(observed=self.entry.plan.predicted, findings=self.entry.plan.findings)
+
+    def before(self) -> bool:
+        """What hosts need; one that is refused keeps no other from being made. False where nobody knows what came of it."""
+        changes = [change for change in self.entry.planned if not getattr(change, "last", False)]
+        self._write(changes)
+        return not changes or self._look()
+
+    def after(self) -> None:
+        """What can be done only once the hosts are done; planned anew, for not all of them may be."""
+        if any(getattr(change, "last", False) for change in self.entry.planned) and self._look():
+            self._write([change for change in self._planned().changes if getattr(change, "last", False)])
+        if not self.entry.tried:
+            self.entry.final = self._planned()
+            return
+        for pause in (0.0, *READ_BACK_PAUSES):
+            if (pause and not self.session.guard.pause(pause)) or not self._look():
+                break
+            self.entry.read_back = True
+            self.entry.final = self._planned()
+            if not self.entry.final.changes:
+                break
+        self._judge()
+
+    def _planned(self) -> Plan:
+        return self.whole.endpoint_plan(self.outcome.seen, self.outcome.wanted)
+
+    def _look(self) -> bool:
+        try:
+            self.survey(tuple(self.sent))
+        except Exception as problem:  # whatever it is, what was written has to be told
+            self.entry.failure = self.entry.failure or NotConverged(
+                f"what was written could not be read back: {cause_of(problem)}",
+                target=self.entry.target.name,
+                hint="Run the task with --check to see what is there.",
+            )
+            return False
+        return True
+
+    def _write(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            self.entry.tried = True
+            self.sent.append(change)
+            try:
+                self.outcome.feature.translation.apply(self.session, self.entry.target, self.entry.row, change)  # type: ignore[arg-type]
+            except FleetcareError as problem:
+                problem.at(target=self.entry.target.name, doing=change.describe()["change"].replace("_", " "))
+                self.entry.failure = self.entry.failure or problem
+                if isinstance(problem, Interrupted):
+                    break
+            else:
+                self.entry.done.append(change)
+
+    def _judge(self) -> None:
+        """Only what was read back counts."""
+        entry = self.entry
+        if not entry.read_back or entry.final is None:
+            return
+        left = entry.final.changes
+        entry.done = [change for change in self.sent if change not in left]
+        if isinstance(entry.failure, AMBIGUOUS) and not left:
+            entry.failure = None
+        elif left and entry.failure is None:
+            entry.failure = not_kept(entry, "the server")
+
+
+def not_kept(entry: Entry, who: str) -> NotConverged:
+    """Every write was taken, and what was read back still asks for some. Where the feature knows why, that is said."""
+    final = entry.final
+    changes = final.changes if final else ()
+    errors = final.errors if final else ()
+    names = ", ".join(str(change.describe()["change"]) for change in changes)
+    if errors:
+        cause = "; ".join(f"{finding.code}: {finding.text}" for finding in errors)
+        return NotConverged(cause, target=entry.target.name, hint=" ".join(dict.fromkeys(finding.hint for finding in errors)))
+    return NotConverged(
+        f"{who} took the change and did not keep it, still to do: {names}",
+        target=entry.target.name,
+        hint="Look for a host profile, a script or another user that sets it back.",
+    )
