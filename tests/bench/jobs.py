@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: fleetcare.esxi contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is measured: the same job by ours and by community.vmware's, and how every host has to stand after it."""
+"""What is measured: the same job by ours and by others' modules, and how every host has to stand after it."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-OURS, THEIRS = "fleetcare.esxi", "community.vmware"
+OURS, THEIRS, ALSO_THEIRS = "fleetcare.esxi", "community.vmware", "vmware.vmware"
 RULESET = "syslog"
 KEPT: dict[str, Any] = {"all_ip": False, "ip_address": ["192.0.2.10", "192.0.2.11"], "ip_network": ["198.51.100.0/24"]}
 NEW: dict[str, Any] = {"all_ip": False, "ip_address": ["192.0.2.10", "203.0.113.9"], "ip_network": ["198.51.100.0/25"]}
+KEY, NEW_KEY = "FAKE0-KEPT0-V8000-CPUPK-0000A", "FAKE0-NEXT0-V8000-CPUPK-0000C"
 
 
 @dataclass(frozen=True)
 class Job:
-    """One task. ``writes``: how many there are to a host; ``holds``: whether a host stands as it should afterwards."""
+    """One task. ``writes``: how many there are to a host; ``holds``: whether a host stands as it should afterwards;
+    ``each``: a loop over all hosts, whose ``item`` is in the options, for a module that takes one host at a time."""
 
     feature: str
     name: str
@@ -26,6 +28,7 @@ class Job:
     check: bool
     writes: int
     holds: Callable[[Mapping[str, Any]], bool]
+    each: bool = False
 
 
 def _asks(*servers: str) -> Callable[[Mapping[str, Any]], bool]:
@@ -66,4 +69,25 @@ def firewall(mine: Mapping[str, Any], peer: Mapping[str, Any]) -> list[Job]:
     return jobs
 
 
-FEATURES = {"ntp": ntp, "firewall": firewall}
+def _runs_on(key: str) -> Callable[[Mapping[str, Any]], bool]:
+    first, *_middle, last = key.split("-")
+    return lambda host: bool(host["license"]["key"] == f"{first}-*****-*****-*****-{last}")
+
+
+def license(mine: Mapping[str, Any], peer: Mapping[str, Any]) -> list[Job]:
+    """Theirs takes one host at a time; nothing of theirs tells which host has which key, license_info lists bare keys."""
+    ours, theirs = "fleetcare.esxi.esxi_license_validate", "community.vmware.vcenter_license"
+    reach = {name: value for name, value in peer.items() if name != "cluster_name"}  # to theirs, a cluster is what vSAN keys are for
+    place = {**reach, "esxi_hostname": "{{ item }}"}
+    jobs = []
+    for name, key, check in (("check", KEY, True), ("change", NEW_KEY, False)):
+        wish = {"state": "assigned", "license_key": key}
+        jobs.append(Job("license", name, OURS, ours, {**mine, **wish}, check, int(not check), _runs_on(key)))
+        jobs.append(Job("license", name, THEIRS, theirs, {**place, "license": key}, check, int(not check), _runs_on(key), each=True))
+    info = "fleetcare.esxi.esxi_license_info", "vmware.vmware.license_info"
+    for who, module, options in ((OURS, info[0], mine), (ALSO_THEIRS, info[1], reach)):
+        jobs.append(Job("license", "info", who, module, options, False, 0, _runs_on(KEY)))
+    return jobs
+
+
+FEATURES = {"ntp": ntp, "firewall": firewall, "license": license}

@@ -138,10 +138,13 @@ def ansible_environment(folder: pathlib.Path, server: Server | None = None) -> d
     return environment
 
 
-def playbook_command(folder: pathlib.Path, module: str, options: Mapping[str, Any], *extra: str) -> list[str]:
+def playbook_command(
+    folder: pathlib.Path, module: str, options: Mapping[str, Any], *extra: str, loop: Sequence[str] | None = None
+) -> list[str]:
     """A play of one task on this machine, and nothing else."""
     path = folder / f"{module}-{abs(hash(json.dumps(options)))}.yml"
-    path.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [{module: dict(options)}]}]))
+    task = {module: dict(options), **({} if loop is None else {"loop": list(loop)})}
+    path.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [task]}]))
     return ["ansible-playbook", str(path), *extra]
 
 

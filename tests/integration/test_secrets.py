@@ -1,18 +1,23 @@
 # SPDX-FileCopyrightText: fleetcare.esxi contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Passwords and cookies appear in no output, no log and no file but the session's own."""
+"""Passwords, cookies and licence keys appear in no output, no log and no file but a session's own."""
 
 from __future__ import annotations
 
 import json
 import pathlib
-from collections.abc import Iterator
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.bench.measure import Server, served
 from tests.integration.playbooks import on_localhost, play, task
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 PASSWORD = "marker-Pa55word-7f3a"
 FLEET: dict[str, Any] = {
@@ -68,3 +73,153 @@ def extra(folder: pathlib.Path) -> pathlib.Path:
     path = folder / "extra.json"
     path.write_text(json.dumps({"secret": PASSWORD}))
     return path
+
+
+# ---- licence keys -----------------------------------------------------------------------------------------------------------------
+
+SCENARIO = yaml.safe_load((ROOT / "tests/simulator/scenarios/licensing.yml").read_text())
+# The middle of each is told apart from every other text: the scenario's own keys are no markers for whoever searches.
+KEYS = {row["key"]: f"MARK0-{n:02d}X7Q-{n:02d}ZK4-{n:02d}WY9-{row['key'][-5:]}" for n, row in enumerate(SCENARIO["licenses"], 10)}
+NUMBERED = {old[-5:]: new for old, new in KEYS.items()}
+UNHEARD = "MARK0-77X7Q-77ZK4-77WY9-00077"
+PIECES = re.compile(r"\d\d(X7Q|ZK4|WY9)")
+
+
+def wide(key: str) -> str:
+    """As it comes out of some office programs."""
+    return "\N{LEFT DOUBLE QUOTATION MARK}" + "".join(chr(ord(c) + 0xFEE0) for c in key.replace("-", "\N{EN DASH}") if ord(c) < 128) + " "
+
+
+def pasted(key: str) -> list[str]:
+    return [wide(key), key.lower(), key.replace("-", ""), key.replace("-", "\N{EN DASH}"), f"Key: {key.replace('-', ' - ')} # note"]
+
+
+def findings_in(text: str) -> list[str]:
+    """Each middle group, in whatever letters it is written, and with whatever between."""
+    plain = unicodedata.normalize("NFKC", text).upper()
+    return [f"{found[0]} in ...{plain[max(0, found.start() - 300) : found.end() + 40]!r}" for found in PIECES.finditer(plain)]
+
+
+def files_with_keys(folder: pathlib.Path) -> list[str]:
+    return [f"{path}: {found[0]}" for path in folder.rglob("*") if path.is_file() and (found := findings_in(path.read_text(errors="replace")))]
+
+
+def of_licences(name: str, options: dict[str, Any], **keywords: Any) -> dict[str, Any]:
+    return {f"fleetcare.esxi.esxi_license_{name}": {"esxi_hostname": ["*"], **options}, "ignore_errors": True, **keywords}
+
+
+@pytest.fixture
+def licensing(tmp_path: pathlib.Path) -> Iterator[Server]:
+    text = (ROOT / "tests/simulator/scenarios/licensing.yml").read_text()
+    for old, new in KEYS.items():
+        text = text.replace(old, new)
+    (tmp_path / "licensing.yml").write_text(text)
+    with served(str(tmp_path / "licensing.yml")) as server:
+        (tmp_path / "licensing.yml").unlink()
+        yield server
+
+
+def keep_no_key(server: Server, folder: pathlib.Path, tasks: Iterable[dict[str, Any]], *flags: str) -> str:
+    """Play the tasks at the highest verbosity and search whatever comes out of it. The keys come as a vault's would."""
+    (folder / "home").mkdir()
+    given = {f"key_{number}": key for number, key in NUMBERED.items()}
+    given["unheard"] = UNHEARD
+    given["pasted"] = pasted(NUMBERED["00022"])
+    (folder / "extra.json").write_text(json.dumps(given))
+    done = play(
+        folder,
+        server,
+        [on_localhost(*tasks)],
+        "-vvvv",
+        "--diff",
+        f"--extra-vars=@{folder / 'extra.json'}",
+        *flags,
+        HOME=str(folder / "home"),
+        TMPDIR=str(folder / "home"),
+        ANSIBLE_LOG_PATH=str(folder / "home" / "ansible.log"),
+        ANSIBLE_KEEP_REMOTE_FILES="false",
+        ANSIBLE_LOCAL_TEMP=str(folder / "home" / "local"),
+        ANSIBLE_REMOTE_TEMP=str(folder / "home" / "remote"),
+    )
+    (folder / "extra.json").unlink()
+    (folder / "play.yml").unlink()
+    assert "unreachable=0" in done.stdout, done.stdout[-3000:]
+    assert (folder / "home" / "ansible.log").stat().st_size > 1000
+    assert findings_in(done.stdout + done.stderr) == []
+    assert files_with_keys(folder) == []
+    assert findings_in(json.dumps(server.control("/journal"), ensure_ascii=False)) == []
+    assert findings_in(json.dumps(server.control("/state"), ensure_ascii=False)) == []
+    return done.stdout
+
+
+POOL = ["{{ key_00022 }}", "{{ key_00002 }}", "{{ key_00003 }}", "{{ key_00013 }}", "{{ key_00004 }}", "{{ unheard }}"]
+
+
+@pytest.mark.parametrize("flags", [(), ("--check",)], ids=["run", "check"])
+def test_no_key_is_seen_anywhere(licensing: Server, tmp_path: pathlib.Path, flags: tuple[str, ...]) -> None:
+    """The whole scenario: judged, added, assigned, taken away, refused in every shape, and with faults that repeat the key."""
+    words = {"text": "no: " + " or ".join([NUMBERED["00022"], *pasted(NUMBERED["00022"])[:3]])}
+    for method in ("UpdateAssignedLicense", "RemoveAssignedLicense", "RemoveLicense", "UpdateLicenseLabel"):
+        licensing.control("/fault", {"method": method, "fault": "NotEnoughLicenses", **words})
+    licensing.control("/fault", {"method": "AddLicense", "fault": "InvalidArgument", "args": {"invalidProperty": "licenseKey"}, **words})
+    licensing.control("/fault", {"method": "DecodeLicense", "fault": "SystemError", "args": {"reason": words["text"]}, **words, "count": 2})
+    out = keep_no_key(
+        licensing,
+        tmp_path,
+        [
+            of_licences("info", {"csv": True}),
+            of_licences("validate", {"license_keys": POOL}),
+            of_licences("validate", {"license_keys": "{{ pasted }}"}),
+            of_licences("validate", {"license_keys": POOL, "state": "assigned", "labels": {"owner": "somebody"}}),
+            of_licences("validate", {"license_keys": POOL, "state": "assigned", "labels": {"owner": "platform"}}),
+            of_licences("validate", {"from_inventory": True, "state": "assigned"}),
+            of_licences("validate", {"licence_key": "{{ pasted[0] }}", "state": "absent"}),
+            of_licences("validate", {"license_key": "{{ key_00022 }}", "state": "absent", "allow_unlicensed": True}),
+            of_licences("validate", {"license_key": "{{ key_00022 }}", "state": "absent", "allow_unlicensed": True}),
+            of_licences("validate", {"license_keys": ["{{ key_00019 }}", "{{ key_00020 }}"], "state": "absent"}),
+            of_licences("info", {}, register="told"),
+            {"ansible.builtin.debug": {"var": "told"}},
+        ],
+        *flags,
+    )
+    for code in ("key_not_for_esxi", "key_unknown", "key_units_short", "key_kept" if not flags else "key_over_used"):
+        assert code in out, "what was to be provoked is not there"
+    assert "MARK0-*****-*****-*****-00022" in out
+
+
+def test_no_key_is_seen_where_a_task_is_written_wrongly(licensing: Server, tmp_path: pathlib.Path) -> None:
+    """Each of these fails before the module begins its work, some before its arguments are read."""
+    key = "{{ key_00022 }}"
+    wrong: list[dict[str, Any]] = [
+        {"license_key": key, "stat": "assigned"},
+        {"license_key": key, "license_keys": [key]},
+        {"license_key": [key, "{{ unheard }}"]},
+        {"license_keys": {"first": key}},
+        {"license_keys": f"{key},{{{{ unheard }}}}"},
+        {"license_key": key, "state": "present"},
+        {"license_key": key, "labels": key},
+        {"license_key": key, "warn_days": "many"},
+        {"license_key": f"{key} {{{{ unheard }}}}"},
+        {"license_key": f"{key}8", "state": "assigned"},
+        {"license_key": "{{ key_00022 | replace('X', 'B') }}", "state": "assigned"},
+        {"license_key": "{{ (key_00022 | replace('X', 'B')) }}"},
+        {"license_key": f"the key is {key} as I said"},
+        {"license_key": "{{ pasted[0] }}", "state": "assigned", "labels": {}, "parallel": 0},
+    ]
+    out = keep_no_key(licensing, tmp_path, [of_licences("validate", options) for options in wrong])
+    assert f"ignored={len(wrong)}" in out and "Traceback" not in out
+
+
+def test_no_key_is_seen_in_a_misspelt_option(licensing: Server, tmp_path: pathlib.Path) -> None:
+    key = "{{ key_00022 }}"
+    wrong: list[dict[str, Any]] = [{"license_kee": key}, {"license_key": key, "old_key": "{{ unheard }}"}, {"licensekeys": [key]}]
+    out = keep_no_key(licensing, tmp_path, [of_licences("validate", options) for options in wrong])
+    assert out.count("Unsupported parameters") >= len(wrong)
+
+
+def test_the_search_finds_what_it_looks_for(tmp_path: pathlib.Path) -> None:
+    for text in (UNHEARD, *pasted(UNHEARD), wide(UNHEARD.lower())):
+        assert findings_in(f"it is {text}!"), text
+        (tmp_path / "file").write_text(text)
+        assert files_with_keys(tmp_path)
+    assert findings_in("MARK0-*****-*****-*****-00022") == []

@@ -83,6 +83,18 @@ MEANINGS = {
         "Free units, buy more, or add another key to license_keys.",
         "LicenseInfo: total, used, costUnit; KB 313548 (16 cores at least a processor)",
     ),
+    "key_not_added": Meaning(
+        "error",
+        "The key is not in vCenter's inventory, although it was to be added.",
+        "Look at what the endpoint's entry in the result says of it.",
+        "AddLicense, and LicenseManager.licenses read back",
+    ),
+    "pool_empty": Meaning(
+        "error",
+        "No key of the inventory is for ESXi and fits.",
+        "Give keys in license_keys.",
+        "LicenseManager.licenses",
+    ),
     "key_over_used": Meaning(
         "warning",
         "More units are in use than the key has.",
@@ -173,6 +185,7 @@ MEANINGS = {
 }
 # Why a host got no key: what was nearest to fitting is told.
 _NEAREST = (
+    "key_not_added",
     "key_units_short",
     "key_lacks_feature",
     "key_edition_unwanted",
@@ -181,6 +194,7 @@ _NEAREST = (
     "key_is_evaluation",
     "key_not_for_esxi",
     "key_unknown",
+    "pool_empty",
 )
 _CLOCK_MATTERS = 60.0
 _LISTED = 5
@@ -392,7 +406,7 @@ def survey(states: Iterable[Host], common: Mapping[str, Any], wanted: Wanted) ->
     if inventory is None:
         return Survey(hosts=hosts)
     seen = Survey(inventory=inventory, hosts=hosts, sent=tuple(common.get("sent") or ()))
-    if wanted.state not in ("valid", "assigned") or not wanted.judges_keys:
+    if wanted.state not in ("valid", "assigned") or not (wanted.keys or wanted.from_inventory):
         return seen
     given = [known for key in wanted.keys if (known := inventory.of(key))]
     tried = {change.license.key for change in seen.sent if isinstance(change, AddKey)} - set(inventory.licenses)
@@ -429,42 +443,47 @@ def _assigned(seen: Survey, pool: list[License], hosts: list[Host], wanted: Want
         if key not in seeker.needs:
             unserved.append(host)
     free = {name: None if most is None else most - taken[name] for name, most in left.items()}
+    goals = {moid: by_id[name] for moid, name in plan.keys.items()}
     return replace(
         seen,
-        goals={moid: by_id[name] for moid, name in plan.keys.items()},
+        goals=goals,
         after=plan.after,
-        reasons=_reasons(seen, pool, unserved, free, wanted),
+        reasons=_reasons(seen, pool, unserved, free, goals, wanted),
     )
 
 
-def _reasons(seen: Survey, pool: list[License], hosts: list[Host], free: Mapping[str, int | None], wanted: Wanted) -> dict[str, Finding]:
+def _reasons(
+    seen: Survey, pool: list[License], hosts: list[Host], free: Mapping[str, int | None], goals: Mapping[str, License], wanted: Wanted
+) -> dict[str, Finding]:
     """Why a host gets none of the keys; alike hosts have the same reason, which is made once."""
     inventory = seen.inventory
-    known_of = {known.key: known for known in pool}
-    asked = [known for key in wanted.keys if inventory and (known := inventory.of(key))]
-    unfit = [finding for known in asked if known.key not in known_of and (finding := _unfit(known, wanted, seen.now))]
-    made: dict[tuple[Any, ...], Finding | None] = {}
+    good = {known.key for known in pool}
+    asked = [known for key in wanted.keys if key not in good and inventory and (known := inventory.of(key))]
+    of_keys = [_unfit(known, wanted, seen.now) or _found("key_not_added", f"{known.key.masked} ({known.name})") for known in asked]
+    names = {host.moid: host.name for host in seen.hosts}
+    coming: dict[LicenseKey, list[str]] = {}
+    for moid, known in goals.items():
+        coming.setdefault(known.key, []).append(names.get(moid, moid))
+    made: dict[tuple[Any, ...], Finding] = {}
     reasons = {}
     for host in hosts:
         kind = (host.generation, host.packages, host.cores, host.in_use, host.version)
         if kind not in made:
-            found = list(unfit)
+            found = list(of_keys)
             for known in pool:
-                misfit = _misfit(known, host)
-                if misfit is None:
-                    misfit = _units_short(known, host, _users(seen, known), free[known.key.fingerprint] or 0)
-                found.append(misfit)
-            found.sort(key=lambda finding: (_NEAREST.index(finding.code), finding.text))
-            made[kind] = found[0] if found else None
-        reason = made[kind]
-        if reason:
-            reasons[host.moid] = reason
+                users = _users(seen, known, coming.get(known.key, ()))
+                found.append(_misfit(known, host) or _units_short(known, host, users, free[known.key.fingerprint] or 0))
+            nothing = _found("pool_empty", f"none of {len(inventory.licenses) if inventory else 0} keys")
+            made[kind] = min(found, key=lambda finding: (_NEAREST.index(finding.code), finding.text), default=nothing)
+        reasons[host.moid] = made[kind]
     return reasons
 
 
-def _users(seen: Survey, known: License) -> str:
+def _users(seen: Survey, known: License, coming: Iterable[str] = ()) -> str:
     names = seen.inventory.holders(known.key) if seen.inventory else ()
-    return f"; it is held by {_listed(user.name for user in names)}" if names else ""
+    held = f"; it is held by {_listed(user.name for user in names)}" if names else ""
+    goes = _listed(sorted(coming))
+    return held + (f"; it goes to {goes}" if goes else "")
 
 
 # ---- one host -------------------------------------------------------------------------------------------------------
@@ -473,6 +492,8 @@ def _users(seen: Survey, known: License) -> str:
 def plan(state: Host, wanted: Wanted, seen: Survey) -> Plan:
     """The writes that bring ``state`` to ``wanted``, and what there is to say about ``state``."""
     findings = _state_of(state, wanted, seen)
+    if seen.inventory and seen.inventory.denied and (wanted.judges_keys or not state.known):
+        return Plan(observed=state, findings=(*findings, _found("license_unreadable", seen.inventory.denied)))
     changes: tuple[Change, ...] = ()
     goal = seen.goals.get(state.moid)
     if wanted.state in ("valid", "assigned") and wanted.judges_keys:
@@ -511,11 +532,7 @@ def _size(state: Host, known: License) -> str:
 def _state_of(state: Host, wanted: Wanted, seen: Survey) -> list[Finding]:
     """What there is to say of a host as it is. Where keys are judged, or taken away on purpose, that is no error."""
     found: list[Finding] = []
-    if not state.known:
-        denied = seen.inventory.denied if seen.inventory else ""
-        if denied:
-            found.append(_found("license_unreadable", denied))
-    elif state.by_files and not wanted.judges_keys:
+    if state.known and state.by_files and not wanted.judges_keys:
         found.append(_found("license_files", f"the host is {state.version}"))
     if state.known and (not state.by_files or (state.license and state.license.is_evaluation)):
         found += _licensed(state, wanted, seen)
@@ -614,7 +631,7 @@ def _given(key: LicenseKey, seen: Survey, wanted: Wanted) -> tuple[list[Finding]
     if wanted.state == "absent":
         leaving = {host.moid for host in seen.hosts if wanted.allow_unlicensed and host.key == key and not host.vcenter}
         left = [user.name for user in users if user.entity not in leaving]
-        if key not in inventory.licenses or not inventory.is_vcenter:
+        if key not in inventory.licenses or (not inventory.is_vcenter and any(host.key == key for host in seen.hosts)):
             return [], []
         if left:
             return [_found("key_in_use", f"{key.masked} is held by {_listed(left)}")], []
@@ -658,10 +675,9 @@ def report(state: Host | Inventory | None, wanted: Wanted, seen: Survey, *, full
     if not isinstance(state, Host) or not state.known:
         return {}
     held = state.license
-    goal = seen.goals.get(state.moid)
     short = {
         "license": None if held is None else held.key.masked,
-        "fits": goal.key.masked if goal and wanted.state == "valid" else None,
+        "fits": _fitting(state, seen) if wanted.state == "valid" else None,
     }
     if not full:
         return short
@@ -693,6 +709,13 @@ def report(state: Host | Inventory | None, wanted: Wanted, seen: Survey, *, full
             "status": certificate.status,
         },
     }
+
+
+def _fitting(state: Host, seen: Survey) -> str | None:
+    goal = seen.goals.get(state.moid)
+    own = state.key if state.key in {known.key for known in seen.pool} and state.moid not in seen.reasons else None
+    key = goal.key if goal else own
+    return key.masked if key else None
 
 
 def overview(seen: Survey, wanted: Wanted, plans: Mapping[str, Plan], away: Mapping[str, str]) -> dict[str, Any]:

@@ -23,11 +23,15 @@ def entry_for(name: str) -> Entry:
     return Entry(Target(ref=Ref("ServiceInstance", "ServiceInstance"), name=name, connection="connected"))
 
 
-class AtEndpoint:
-    """``survey``: look at the endpoint again, and judge the states of all hosts as they were read last, in the light of
-    what was sent to the endpoint."""
+def _is_last(change: Change) -> bool:
+    return bool(getattr(change, "last", False))
 
-    def __init__(self, whole: Whole, outcome: Outcome, session: Session, survey: Callable[[Sequence[Change]], None]) -> None:
+
+class AtEndpoint:
+    """``survey``: judge the states of all hosts as they were read last, in the light of what was sent to the endpoint,
+    and, if asked, after another look at the endpoint."""
+
+    def __init__(self, whole: Whole, outcome: Outcome, session: Session, survey: Callable[[Sequence[Change], bool], None]) -> None:
         self.whole = whole
         self.outcome = outcome
         self.session = session
@@ -42,32 +46,26 @@ class AtEndpoint:
 
     def before(self) -> bool:
         """What hosts need; one that is refused keeps no other from being made. False where nobody knows what came of it."""
-        changes = [change for change in self.entry.planned if not getattr(change, "last", False)]
+        changes = [change for change in self.entry.planned if not _is_last(change)]
         self._write(changes)
-        return not changes or self._look()
+        return not changes or self._settle(lambda change: not _is_last(change))
 
     def after(self) -> None:
         """What can be done only once the hosts are done; planned anew, for not all of them may be."""
-        if any(getattr(change, "last", False) for change in self.entry.planned) and self._look():
-            self._write([change for change in self._planned().changes if getattr(change, "last", False)])
-        if not self.entry.tried:
+        if any(map(_is_last, self.entry.planned)):
+            if self._look():
+                self._write([change for change in self._planned().changes if _is_last(change)])
+            self._settle(lambda change: True)
+        else:
+            self.survey(tuple(self.sent), False)
             self.entry.final = self._planned()
-            return
-        for pause in (0.0, *READ_BACK_PAUSES):
-            if (pause and not self.session.guard.pause(pause)) or not self._look():
-                break
-            self.entry.read_back = True
-            self.entry.final = self._planned()
-            if not self.entry.final.changes:
-                break
-        self._judge()
 
     def _planned(self) -> Plan:
         return self.whole.endpoint_plan(self.outcome.seen, self.outcome.wanted)
 
     def _look(self) -> bool:
         try:
-            self.survey(tuple(self.sent))
+            self.survey(tuple(self.sent), True)
         except Exception as problem:  # whatever it is, what was written has to be told
             self.entry.failure = self.entry.failure or NotConverged(
                 f"what was written could not be read back: {cause_of(problem)}",
@@ -91,17 +89,26 @@ class AtEndpoint:
             else:
                 self.entry.done.append(change)
 
-    def _judge(self) -> None:
-        """Only what was read back counts."""
+    def _settle(self, concerned: Callable[[Change], bool]) -> bool:
+        """Look until what was sent holds, then judge: only what was read back counts. False where it could not be read."""
+        left: list[Change] = []
+        for pause in (0.0, *READ_BACK_PAUSES):
+            if pause and not self.session.guard.pause(pause):
+                break
+            if not self._look():
+                return False
+            self.entry.read_back = True
+            self.entry.final = self._planned()
+            left = [change for change in self.entry.final.changes if concerned(change)]
+            if not left or not self.sent:
+                break
         entry = self.entry
-        if not entry.read_back or entry.final is None:
-            return
-        left = entry.final.changes
         entry.done = [change for change in self.sent if change not in left]
         if isinstance(entry.failure, AMBIGUOUS) and not left:
             entry.failure = None
         elif left and entry.failure is None:
             entry.failure = not_kept(entry, "the server")
+        return True
 
 
 def not_kept(entry: Entry, who: str) -> NotConverged:

@@ -50,7 +50,7 @@ def execute(feature: Feature, params: Mapping[str, Any], *, check: bool, in_proc
     outcome = Outcome(feature, feature.domain.parse(params), check)
     selection = Selection.parse(params)
     whole = feature.whole
-    if whole and whole.is_offline(outcome.wanted) and not params.get("hostname") and selection.empty:
+    if whole and whole.is_offline(outcome.wanted) and params.get("hostname") is None and selection.empty:
         _judge_offline(whole, outcome)
         return outcome
     endpoint = Endpoint.parse(params)
@@ -144,7 +144,7 @@ class _Run:
         whole = self.feature.whole
         endpoint = None
         if whole:
-            endpoint = AtEndpoint(whole, self.outcome, self.session, lambda sent: self._survey_again(reachable, states, sent))
+            endpoint = AtEndpoint(whole, self.outcome, self.session, lambda sent, look: self._survey_again(reachable, states, sent, look))
             endpoint.plan()
         writes = self.feature.writes and not self.outcome.check
         if writes:
@@ -186,8 +186,9 @@ class _Run:
     def _survey(self, states: Iterable[Any], sent: Sequence[Change] = ()) -> None:
         self.outcome.seen = self.feature.domain.survey(states, {**self.common, "sent": sent}, self.wanted)
 
-    def _survey_again(self, entries: Iterable[Entry], states: Mapping[int, Any], sent: Sequence[Change]) -> None:
-        self._look([])
+    def _survey_again(self, entries: Iterable[Entry], states: Mapping[int, Any], sent: Sequence[Change], look: bool) -> None:
+        if look:
+            self._look([])
         self._survey([entry.final.observed if entry.final else states[id(entry)] for entry in entries if id(entry) in states], sent)
 
     def _in_order(self, entries: list[Entry]) -> list[Entry]:
