@@ -4,7 +4,8 @@
 
 ``python tools/generate.py`` writes, ``--check`` names what is stale and exits with 1.
 
-Whole files: meta/runtime.yml, docs/findings.md, and for every module that writes a role, a playbook and an action plugin of its name.
+Whole files: meta/runtime.yml, docs/findings.md, docs/licence_causes.md (of tests/situations/license.yml), and for every module that writes
+a role, a playbook and an action plugin of its name.
 Parts of hand-written files: what stands between a line ``generated: NAME`` and a line ``end of generated`` (regions).
 """
 
@@ -16,6 +17,7 @@ import importlib
 import pathlib
 import re
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -400,6 +402,75 @@ def findings_page(tables: dict[str, dict[str, Any]]) -> str:
     return text
 
 
+def causes_page(groups: list[dict[str, Any]], table_: dict[str, Any]) -> str:
+    """Every situation with what is said of it. What a code means is in the feature's table, the rest beside the situation."""
+    text = (
+        MD_HEADER
+        + "# Causes of licence trouble\n\nWhat happens to keys and hosts, and what the modules say of it. A box holds where it is said, what becomes of that host or "
+        + "endpoint, then level,\ncode and evidence as in the result. Every situation is played through by the tests and gives just that; the keys are made up, "
+        + "`YYYY-MM-DD` stands for\na day. A code that [Findings](findings.md#license) does not have is the verdict on a key, or the kind of a failure.\n\n"
+        + "What is told about licences and is not true: [False advice](licences.md#false-advice).\n\n"
+        + "".join(map(causes_index, groups))
+    )
+    for group in groups:
+        text += f"\n## {group['title']}\n\n{wrapped(group['intro'])}\n"
+        for situation in group["situations"]:
+            expect = situation["expect"]
+            known = table_.get(expect["code"])
+            means, hint, source = (
+                (known.means, known.hint, known.source) if known else (expect[part] for part in ("means", "next", "source"))
+            )
+            about = f"{wrapped(situation['about'])}\n\n" if "about" in situation else ""
+            text += f"\n### {situation['name']}\n\n{about}{asked(situation)}:\n\n```text\n{told(expect)}```\n\n"
+            text += f"{sentence(means)}\n\nNext step: {sentence(hint)}\n\nRead from: {source}\n"
+    return text
+
+
+def causes_index(group: dict[str, Any]) -> str:
+    lines = [f"- [{group['title']}](#{anchor(group['title'])})"]
+    lines += [f"  - [{each['name']}](#{anchor(each['name'])}): `{each['expect']['code']}`" for each in group["situations"]]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def asked(situation: dict[str, Any]) -> str:
+    """The task, without what it has to be told anyway: where to connect, which hosts and which keys."""
+    options = {"state": "valid", **situation["task"]}
+    module = options.pop("module", "esxi_license_validate")
+    shown = [name for name in options if name not in ("esxi_hostname", "license_key", "license_keys", "labels")]
+    with_ = [f"`{name}: {as_default(options[name])}`" for name in shown if module != "esxi_license_info" or name != "state"]
+    with_ += ["`labels`"] if "labels" in options else []
+    with_ += ["no connection"] if situation["server"] == "none" else []
+    return f"`{module}`" + (f" with {' and '.join(with_)}" if with_ else "")
+
+
+def told(expect: dict[str, Any]) -> str:
+    """Like a report of it."""
+    where = {"key": "the key", "task": "the task"}.get(expect["where"], expect["where"])
+    became = expect["code"] if expect["where"] == "key" else expect.get("status", "failed")
+    did = f" ({', '.join(expect['changes'])})" if "changes" in expect else ""
+    shows = "".join(f", {name}: {shown(value)}" for name, value in expect.get("shows", {}).items())
+    lines = [f"{where}: {became}{did}{shows}"]
+    if "text" in expect:
+        mended = " (repaired)" if expect.get("mended") else ""
+        lines.append(f"{expect['level']}: {expect['code']}{mended}: {expect['text']}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return " ".join(f"{name}={shown(each)}" for name, each in value.items())
+    return ", ".join(map(shown, value)) if isinstance(value, list) else "null" if value is None else as_default(value)
+
+
+def anchor(title: str) -> str:
+    """What GitHub makes of a heading."""
+    return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
+
+
+def wrapped(text: str) -> str:
+    return "\n".join(textwrap.wrap(text, WIDTH, break_long_words=False, break_on_hyphens=False))
+
+
 def modules_table(found: list[Module]) -> str:
     return table(("module", "what it does"), [(f"`{each.name}`", cell(sentence(each.title))) for each in found])
 
@@ -448,7 +519,13 @@ def filled(path: pathlib.Path, content: dict[str, str]) -> str:
 def everything() -> dict[str, str]:
     """The content of each generated file, by its path."""
     found = modules()
-    files = {"meta/runtime.yml": runtime(found), "docs/findings.md": findings_page(meanings())}
+    tables = meanings()
+    situations = yaml.safe_load((ROOT / "tests/situations/license.yml").read_text(encoding="utf-8"))["groups"]
+    files = {
+        "meta/runtime.yml": runtime(found),
+        "docs/findings.md": findings_page(tables),
+        "docs/licence_causes.md": causes_page(situations, tables["license"]),
+    }
     for each in found:
         if each.writes:
             files.update(role(each))

@@ -20,6 +20,7 @@ from .vmomi import Ref
 
 _KINDS = {"Folder": "folder", "Datacenter": "datacenter", "ClusterComputeResource": "cluster"}
 _NONE = Ref("", "")
+UNKNOWN = "unknown"
 _MOID = re.compile(r"^(ha-host|host-\d+)$")
 
 # From the root folder down to the hosts, by the references that vSphere has had since 2.0: no view to create, none
@@ -33,7 +34,7 @@ _STEPS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """One host. ``connection`` is what vCenter says: connected, disconnected or notResponding.
+    """One host. ``connection`` is what vCenter says: connected, disconnected or notResponding; UNKNOWN if it may not be read.
 
     ``places`` are the containers above it from the top down, as (kind, name); kinds are folder, datacenter, cluster.
     """
@@ -207,7 +208,7 @@ def _hosts(rows: dict[Ref, Row]) -> list[Target]:
                 Target(
                     ref=ref,
                     name=_name(row),
-                    connection=row.values.get("runtime.connectionState", "unknown"),
+                    connection=row.values.get("runtime.connectionState", UNKNOWN),
                     places=tuple(_places(row, rows)),
                     datacenter=_above(row, rows, "Datacenter"),
                 )

@@ -52,7 +52,7 @@ MEANINGS = {
     "key_wrong_generation": Meaning(
         "error",
         "The key is for another major version than the host's.",
-        "Upgrade the key in the portal to the host's version; an upgraded host needs that, too.",
+        "Change the key in the portal to the host's version, as after an upgrade of the host, or use another.",
         "LicenseInfo: property ProductVersion against licenseProductVersion of the host",
     ),
     "key_edition_unwanted": Meaning(
@@ -86,7 +86,7 @@ MEANINGS = {
     "key_not_added": Meaning(
         "error",
         "The key is not in vCenter's inventory, although it was to be added.",
-        "Look at what the endpoint's entry in the result says of it.",
+        "See what the server said when it was added; where it said nothing, it may list the key late: run the task again.",
         "AddLicense, and LicenseManager.licenses read back",
     ),
     "pool_empty": Meaning(
@@ -107,7 +107,7 @@ MEANINGS = {
     "key_in_use": Meaning(
         "error",
         "The key cannot be removed while somebody holds it.",
-        "Assign them another key first, or select them too, with allow_unlicensed: true.",
+        "Assign them another key first; hosts that are selected give it up with allow_unlicensed: true.",
         "RemoveLicense; community.vmware's vcenter_license refuses it as well",
     ),
     "key_kept": Meaning(
@@ -130,8 +130,8 @@ MEANINGS = {
     ),
     "host_in_evaluation": Meaning(
         "warning",
-        "The host runs on its evaluation, whose days are counted once and for all.",
-        "Assign a key before they end.",
+        "The host runs on its evaluation, whose days are counted only once.",
+        "Assign a key before it ends: state: assigned.",
         "LicenseAssignment: property Evaluation; LicenseManager.evaluation",
     ),
     "host_evaluation_spent": Meaning(
@@ -231,7 +231,7 @@ class Wanted:
 @dataclass(frozen=True, kw_only=True)
 class Survey:
     """What all hosts and keys together say. ``goals``: the licence that a host is to get, by object id; ``reasons``: why
-    it gets none; ``sent``: what was tried at the endpoint."""
+    it gets none; ``sent``: what was tried at the endpoint; ``selected``: the hosts that are meant, whether they could be read or not."""
 
     inventory: Inventory | None = None
     pool: tuple[License, ...] = ()
@@ -240,6 +240,7 @@ class Survey:
     reasons: Mapping[str, Finding] = field(default_factory=dict)
     hosts: tuple[Host, ...] = ()
     sent: tuple[Change, ...] = ()
+    selected: frozenset[str] = frozenset()
 
     @property
     def now(self) -> datetime.datetime | None:
@@ -316,7 +317,8 @@ def _unfit(known: License, wanted: Wanted, now: datetime.datetime | None) -> Fin
     who = known.key.masked
     if known.refusal:
         number = "" if known.refusal.code is None else f" (lc_error {known.refusal.code})"
-        return _found("key_unknown", f"{who}: the server says {known.refusal.text or 'nothing'}{number}")
+        said = f'the server says "{known.refusal.text}"' if known.refusal.text else "the server says nothing about it"
+        return _found("key_unknown", f"{who}: {said}{number}")
     if known.is_evaluation:
         return _found("key_is_evaluation", f"{who} is the key of the evaluation")
     if not known.is_for_esxi:
@@ -345,9 +347,17 @@ def _misfit(known: License, host: Host) -> Finding | None:
 
 
 def _when(known: License, left: float) -> str:
-    day = known.expires.strftime("%Y-%m-%d") if known.expires else ""
-    days = f"{abs(left):.0f} day{'' if round(abs(left)) == 1 else 's'}"
-    return (f"expired {days} ago" if left <= 0 else f"expires in {days}") + (f", on {day}" if day else "")
+    day = known.expires.strftime(", on %Y-%m-%d") if known.expires else ""
+    return (f"expired {_span(-left)} ago" if left <= 0 else f"expires in {_span(left)}") + day
+
+
+def _span(days: float) -> str:
+    """Whole days, below two of them hours: never more than there is, but for a twentieth."""
+    for size, name in ((1, "day"), (1 / 24, "hour"), (1 / 1440, "minute")):
+        count = int(days / size + 0.05)
+        if count >= 2 or name == "minute":
+            return f"{count} {name}{'' if count == 1 else 's'}"
+    return ""
 
 
 def _of_date(known: License, seen: Survey, wanted: Wanted) -> list[Finding]:
@@ -357,7 +367,7 @@ def _of_date(known: License, seen: Survey, wanted: Wanted) -> list[Finding]:
         return []
     who = f"{known.key.masked} ({known.name})"
     if known.is_lease:
-        return [_found("key_is_lease", f"{who} tells {known.minutes_left:.0f} minutes and no date")]
+        return [_found("key_is_lease", f"{who} tells {_span((known.minutes_left or 0) / 1440)} and no date")]
     left = known.days_left(inventory.now)
     if left is None:
         return []
@@ -405,7 +415,7 @@ def survey(states: Iterable[Host], common: Mapping[str, Any], wanted: Wanted) ->
     hosts = tuple(states)
     if inventory is None:
         return Survey(hosts=hosts)
-    seen = Survey(inventory=inventory, hosts=hosts, sent=tuple(common.get("sent") or ()))
+    seen = Survey(inventory=inventory, hosts=hosts, sent=tuple(common.get("sent") or ()), selected=frozenset(common.get("selected") or ()))
     if wanted.state not in ("valid", "assigned") or not (wanted.keys or wanted.from_inventory):
         return seen
     given = [known for key in wanted.keys if (known := inventory.of(key))]
@@ -473,7 +483,8 @@ def _reasons(
             for known in pool:
                 users = _users(seen, known, coming.get(known.key, ()))
                 found.append(_misfit(known, host) or _units_short(known, host, users, free[known.key.fingerprint] or 0))
-            nothing = _found("pool_empty", f"none of {len(inventory.licenses) if inventory else 0} keys")
+            count = sum(known.is_for_esxi and not known.is_evaluation for known in inventory.licenses.values()) if inventory else 0
+            nothing = _found("pool_empty", f"of the inventory's keys {count} are for ESXi")
             made[kind] = min(found, key=lambda finding: (_NEAREST.index(finding.code), finding.text), default=nothing)
         reasons[host.moid] = made[kind]
     return reasons
@@ -500,7 +511,7 @@ def plan(state: Host, wanted: Wanted, seen: Survey) -> Plan:
         findings += _obstacles(state, wanted)
         reason = seen.reasons.get(state.moid)
         if reason:
-            findings.append(reason)
+            findings = [*(finding for finding in findings if finding.code != reason.code), reason]
         if goal and wanted.state == "assigned" and state.key != goal.key:
             changes = (AssignKey(goal),)
             if state.taken == goal.key:
@@ -532,13 +543,25 @@ def _size(state: Host, known: License) -> str:
 def _state_of(state: Host, wanted: Wanted, seen: Survey) -> list[Finding]:
     """What there is to say of a host as it is. Where keys are judged, or taken away on purpose, that is no error."""
     found: list[Finding] = []
-    if state.known and state.by_files and not wanted.judges_keys:
-        found.append(_found("license_files", f"the host is {state.version}"))
-    if state.known and (not state.by_files or (state.license and state.license.is_evaluation)):
-        found += _licensed(state, wanted, seen)
+    if state.known:
+        found = _by_files(state, wanted) if state.by_files else _licensed(state, wanted, seen)
     mild = (wanted.state == "valid" and wanted.judges_keys) or wanted.state == "absent"
     found = [replace(finding, level="warning") if mild and finding.level == "error" else finding for finding in found]
     return found + _certified(state, wanted, seen)
+
+
+def _by_files(state: Host, wanted: Wanted) -> list[Finding]:
+    if wanted.judges_keys:
+        return []
+    if not (state.license and state.license.is_evaluation) or state.evaluation_days is None:
+        return [_found("license_files", f"the host is {state.version}")]
+    left = state.evaluation_days
+    text = (
+        f"the host is {state.version}, {_span(left)} are left of its evaluation"
+        if left > 0
+        else f"the host is {state.version}, its evaluation has ended"
+    )
+    return [_found("license_files", text, level="error" if left <= 0 else "warning")]
 
 
 def _licensed(state: Host, wanted: Wanted, seen: Survey) -> list[Finding]:
@@ -552,12 +575,7 @@ def _licensed(state: Host, wanted: Wanted, seen: Survey) -> list[Finding]:
         return [_found("host_in_evaluation", "it does not say how long")]
     if state.evaluation_days <= 0:
         return [_found("host_evaluation_spent", "no day of the evaluation is left")]
-    days = state.evaluation_days
-    return [
-        _found(
-            "host_in_evaluation", f"{days:.0f} day{'' if round(days) == 1 else 's'} are left" if days >= 1 else "less than a day is left"
-        )
-    ]
+    return [_found("host_in_evaluation", f"{_span(state.evaluation_days)} are left of it")]
 
 
 def _certified(state: Host, wanted: Wanted, seen: Survey) -> list[Finding]:
@@ -569,8 +587,8 @@ def _certified(state: Host, wanted: Wanted, seen: Survey) -> list[Finding]:
     left = (ends - seen.now).total_seconds() / 86400
     day = ends.strftime("%Y-%m-%d")
     if left <= 0:
-        return [_found("certificate_expired", f"it expired on {day}, {-left:.0f} days ago")]
-    return [_found("certificate_expires_soon", f"it expires on {day}, in {left:.0f} days")] if left <= wanted.warn_days else []
+        return [_found("certificate_expired", f"it expired on {day}, {_span(-left)} ago")]
+    return [_found("certificate_expires_soon", f"it expires on {day}, in {_span(left)}")] if left <= wanted.warn_days else []
 
 
 def after(read: Host, predicted: Host, waited: bool) -> Host:
@@ -644,13 +662,14 @@ def _given(key: LicenseKey, seen: Survey, wanted: Wanted) -> tuple[list[Finding]
         others = wanted.state == "assigned" and len(seen.pool) > 0
         return [replace(unfit, level="warning") if others else unfit], []
     found = _of_key(known, seen, wanted)
-    selected = {host.moid for host in seen.hosts}
-    elsewhere = [user.name for user in users if user.entity not in selected]
+    elsewhere = [user.name for user in users if user.entity not in seen.selected]
     if elsewhere:
         found.append(_found("key_used_elsewhere", f"{key.masked} is held by {_listed(elsewhere)}"))
     if wanted.state != "assigned" or not inventory.is_vcenter:
         return found, []
     if key not in inventory.licenses:
+        if any(isinstance(change, AddKey) and change.license.key == key for change in seen.sent):
+            found.append(_found("key_not_added", f"{key.masked} ({known.name}) is not listed"))
         return found, [AddKey(known, wanted.labels)]
     have = dict(known.labels)
     return found, [SetLabel(key, name, value) for name, value in wanted.labels if have.get(name) != value]
@@ -751,8 +770,12 @@ def _headline(keys: list[dict[str, Any]]) -> str:
 
 def _key_report(known: License, seen: Survey, wanted: Wanted) -> dict[str, Any]:
     inventory = seen.inventory
-    unfit = _unfit(known, wanted, seen.now) if wanted.keys or wanted.from_inventory else None
+    unfit = _unfit(known, wanted, seen.now) if known.key in wanted.keys else None
+    misfit = next((finding for finding in seen.reasons.values() if finding.text.startswith(known.key.masked)), None)
+    if known.key in {goal.key for goal in seen.goals.values()} | {host.key for host in seen.hosts}:
+        misfit = None
     findings = [unfit] if unfit else [finding for finding in _of_key(known, seen, wanted) if finding.level != "note"]
+    findings += [misfit] if misfit and not unfit else []
     worst = min(findings, key=lambda finding: finding.level, default=None)
     left = known.days_left(seen.now)
     return {

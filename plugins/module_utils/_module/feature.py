@@ -49,7 +49,8 @@ class Whole(Protocol):
     """What a feature judges and changes of an endpoint as a whole, beside its hosts: an inventory that they share.
 
     Functions of ``_domain/<word>.py``. ``survey`` gets in ``common`` as ``sent`` the endpoint's own changes that were
-    sent so far, so that it counts on nothing any more that was tried and is not there.
+    sent so far, so that it counts on nothing any more that was tried and is not there, and as ``selected`` the object
+    ids of all targets.
     """
 
     def is_offline(self, wanted: Any) -> bool:

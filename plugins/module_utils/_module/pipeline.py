@@ -13,7 +13,7 @@ from typing import Any
 from .._client.endpoint import Endpoint
 from .._client.fanout import fan_out
 from .._client.guard import Guard
-from .._client.inventory import Selection, Target, select_hosts
+from .._client.inventory import UNKNOWN, Selection, Target, select_hosts
 from .._client.properties import Row, collect
 from .._client.session import Session
 from .._domain.errors import (
@@ -133,6 +133,10 @@ class _Run:
         for entry in entries.values():
             if entry.target.connection == "connected":
                 reachable.append(entry)
+            elif entry.target.connection == UNKNOWN:
+                entry.failure = PermissionMissing(
+                    "the user may not read the state of the host", target=entry.target.name, hint="Grant System.Read on the host."
+                )
             else:
                 entry.failure = HostUnreachable(
                     f"vCenter says that the host is {entry.target.connection}",
@@ -184,7 +188,8 @@ class _Run:
                 entry.final = self._plan(entry.plan.predicted)
 
     def _survey(self, states: Iterable[Any], sent: Sequence[Change] = ()) -> None:
-        self.outcome.seen = self.feature.domain.survey(states, {**self.common, "sent": sent}, self.wanted)
+        selected = [entry.target.ref.id for entry in self.outcome.entries.values()]
+        self.outcome.seen = self.feature.domain.survey(states, {**self.common, "sent": sent, "selected": selected}, self.wanted)
 
     def _survey_again(self, entries: Iterable[Entry], states: Mapping[int, Any], sent: Sequence[Change], look: bool) -> None:
         if look:

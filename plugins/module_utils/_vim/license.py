@@ -44,19 +44,27 @@ _ASSIGNER = "licenseAssignmentManager"
 SHRINK: dict[str, Any] = {}
 PROBES = ("DecodeLicense",)
 _REFUSALS = ("diagnostic", "lc_error", "localizedDiagnostic")
-# All of them are NotEnoughLicenses, a RuntimeFault, so none is declared on the operation: name -> what it means.
+_JUDGE = "Judge the key with state: valid."
+_TAKEN = "Judge the key with state: valid; another user may have taken its units in the meantime."
+# Most are NotEnoughLicenses, a RuntimeFault, so none is declared on the operation: name -> what it means, what to do.
 _FAULTS = {
-    "NotEnoughLicenses": "the key has too few units left for it",
-    "LicenseKeyEntityMismatch": "the key is for another kind of product",
-    "InvalidEditionLicense": "the key's edition does not fit it",
-    "LicenseDowngradeDisallowed": "the key's edition lacks a feature that is in use",
-    "LicenseExpired": "the key has expired",
-    "ExpiredFeatureLicense": "the key's licence for a feature has expired",
-    "LicenseRestricted": "the key is restricted to something else",
-    "NoLicenseServerConfigured": "the server has no licence service",
-    "LicenseServerUnavailable": "the licence service does not answer",
-    "LicenseAssignmentFailed": "the key could not be assigned",
-    "LicenseEntityNotFound": "the licence service does not know it",
+    "NotEnoughLicenses": ("the key has too few units left for it", _TAKEN),
+    "LicenseKeyEntityMismatch": ("the key is for another kind of product", _JUDGE),
+    "InvalidEditionLicense": ("the key's edition does not fit it", _JUDGE),
+    "LicenseDowngradeDisallowed": (
+        "the key's edition lacks a feature that is in use",
+        "Use a key of the edition that has it, or stop using the feature first.",
+    ),
+    "LicenseExpired": ("the key has expired", _JUDGE),
+    "ExpiredFeatureLicense": ("the key's licence for a feature has expired", _JUDGE),
+    "LicenseRestricted": ("the key is restricted to something else", _JUDGE),
+    "NoLicenseServerConfigured": ("the server has no licence service", "Look at the services of the vCenter appliance."),
+    "LicenseServerUnavailable": (
+        "the licence service does not answer",
+        "Look at the services of the vCenter appliance, then run the task again.",
+    ),
+    "LicenseAssignmentFailed": ("the key could not be assigned", _JUDGE),
+    "LicenseEntityNotFound": ("the licence service does not know it", "Reconnect the host in vCenter, then run the task again for it."),
 }
 
 
@@ -160,7 +168,7 @@ def _assigned(session: Session, assigner: Ref, now: datetime.datetime) -> list[_
 
 
 def _of_host(row: Row, now: datetime.datetime) -> tuple[License | None, frozenset[str], float | None]:
-    """A host by itself lists what it has; beside its own licence there may be evaluations of other products (saltstack#125)."""
+    """A host by itself lists what it has; beside its own licence there may be evaluations of other products (wxt9861/esxi_stats#125)."""
     infos = row.values.get("licenses") or ()
     known = [(license_, info) for info in infos if (license_ := _license(info))]
     real = [license_ for license_, _info in known if license_.is_for_esxi and not license_.is_evaluation]
@@ -241,8 +249,6 @@ def _refusal(info: Mapping[str, Any], properties: Mapping[str, list[Any]]) -> Re
     texts = [said.get("diagnostic"), _message(said.get("localizedDiagnostic"))]
     code = said.get("lc_error")
     text = "; ".join(dict.fromkeys(scrub(str(text)) for text in texts if text))
-    if not said:
-        text = "nothing about it: it does not know it"
     return Refusal(text, code if isinstance(code, int) else None)
 
 
@@ -327,8 +333,8 @@ def apply(session: Session, target: Target, row: Row, change: Change) -> None:
     except FleetcareError as problem:
         problem.cause = scrub(problem.cause)
         if problem.fault in _FAULTS:
-            problem.cause = f"{_FAULTS[problem.fault]} ({problem.cause})"
-            problem.hint = "Judge the key with state: valid; another user may have taken its units in the meantime."
+            meant, problem.hint = _FAULTS[problem.fault]
+            problem.cause = f"{meant} ({problem.cause})"
         raise
     said = {item.key: item.value for item in getattr(info, "properties", None) or () if item.key in _REFUSALS}
     if said:
