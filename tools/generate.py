@@ -406,9 +406,11 @@ def causes_page(groups: list[dict[str, Any]], table_: dict[str, Any]) -> str:
     """Every situation with what is said of it. What a code means is in the feature's table, the rest beside the situation."""
     text = (
         MD_HEADER
-        + "# Causes of licence trouble\n\nWhat happens to keys and hosts, and what the modules say of it. A box holds where it is said, what becomes of that host or "
-        + "endpoint, then level,\ncode and evidence as in the result. Every situation is played through by the tests and gives just that; the keys are made up, "
-        + "`YYYY-MM-DD` stands for\na day. A code that [Findings](findings.md#license) does not have is the verdict on a key, or the kind of a failure.\n\n"
+        + "# Causes of licence trouble\n\n"
+        + "What happens to keys and hosts, and what the modules say of it. A box holds where it is said, what becomes of that host or endpoint, then level,\n"
+        + "code and evidence as in the result. Every situation is played through by the tests and gives just that; the keys are made up, "
+        + "`YYYY-MM-DD` stands for\na day. A code that [Findings](findings.md#license) does not have is the verdict on a key, or the kind of a "
+        + "failure.\n\n"
         + "What is told about licences and is not true: [False advice](licences.md#false-advice).\n\n"
         + "".join(map(causes_index, groups))
     )

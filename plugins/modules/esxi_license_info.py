@@ -123,9 +123,9 @@ hosts:
     certificate:
       description: The host's certificate, with subject, issuer, not_before, not_after and status. Needs C(Certificate.Manage).
       type: dict
-keys:
+licenses:
   description:
-    - Those that were given, or all that the endpoint has. Keys are shown with their first and last group only.
+    - The keys that were given, or all that the endpoint has, with their first and last group only.
   returned: always
   type: list
   elements: dict

@@ -144,9 +144,9 @@ hosts:
       changes:
         - {change: assign_key, key: FAKE0-*****-*****-*****-0001A, fingerprint: 0a1b2c3d4e5f, name: vSphere 8 Enterprise Plus}
       license: FAKE0-*****-*****-*****-0001A
-keys:
+licenses:
   description:
-    - Those that were given, or all that the endpoint has. Keys are shown with their first and last group only.
+    - The keys that were given, or all that the endpoint has, with their first and last group only.
   returned: always
   type: list
   elements: dict

@@ -133,8 +133,8 @@ def _as_expected(told: dict[str, Any], expect: dict[str, Any], *, check: bool) -
         assert [change["change"] for change in part["changes"]] == expect.get("changes", [c["change"] for c in part["changes"]])
     foreseen_only = check and status == "would_change"
     if where == "key":
-        assert {row["verdict"] for row in told["keys"]} == {code}, told["keys"]
-        shown = told["keys"][0]
+        assert {row["verdict"] for row in told["licenses"]} == {code}, told["licenses"]
+        shown = told["licenses"][0]
     else:
         shown = part
     if not foreseen_only:

@@ -123,20 +123,20 @@ class Session:
         thousand of them cost pyVmomi seconds."""
         if operation not in self._probes:
             self._check_reads(ref, operation)
-        info = vmomi.method(ref.type, operation)
-        return self._send(
-            lambda: self._wire.request(ref, info, arguments), lambda reply: vmomi.plain_items(reply.chunks(), info, keep), repeat=True
-        )
+        return self._call(ref, operation, arguments, repeat=True, keep=keep)
 
     def probe(self, ref: Ref, operation: str, **arguments: Any) -> Any:
         if operation not in self._probes:
             raise WriteRefused(f"{operation} is not among the probes of this run")
         return self._call(ref, operation, arguments, repeat=True)
 
-    def write(self, target: str, ref: Ref, operation: str, **arguments: Any) -> Any:
+    def write(
+        self, target: str, ref: Ref, operation: str, *, keep: Callable[[dict[str, Any]], ResultT] | None = None, **arguments: Any
+    ) -> Any:
         """The one gate. Repeats only a request that never left, or one refused because the session had ended.
 
         An argument may be a function: it is asked in the moment of sending, for values that age (the time).
+        ``keep``: what the answer is turned into, as with ``items``.
         """
         if not self._may_write:
             raise WriteRefused(f"{operation} on {ref} was about to be sent in a run that must not write", target=target)
@@ -150,7 +150,7 @@ class Session:
                 self.sent.append(sent)
 
         try:
-            result = self._call(ref, operation, arguments, repeat=False, leaving=leaving)
+            result = self._call(ref, operation, arguments, repeat=False, leaving=leaving, keep=keep)
         except FleetcareError as problem:
             sent.outcome = problem.kind
             raise
@@ -217,6 +217,7 @@ class Session:
         *,
         repeat: bool,
         leaving: Callable[[], None] | None = None,
+        keep: Callable[[dict[str, Any]], Any] | None = None,
     ) -> Any:
         info = vmomi.method(ref.type, operation)
 
@@ -225,7 +226,10 @@ class Session:
                 leaving()
             return self._wire.request(ref, info, {name: value() if callable(value) else value for name, value in arguments.items()})
 
-        return self._send(prepare, lambda reply: self._result(reply, info), repeat=repeat)
+        def consume(reply: Reply) -> Any:
+            return vmomi.plain_items(reply.chunks(), info, keep) if keep else self._result(reply, info)
+
+        return self._send(prepare, consume, repeat=repeat)
 
     def _result(self, reply: Reply, info: Any) -> Any:
         body = reply.body()

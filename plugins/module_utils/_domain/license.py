@@ -37,6 +37,12 @@ MEANINGS = {
         "Compare it with the portal, character by character; an older server does not know keys of newer products.",
         "DecodeLicense: properties diagnostic, lc_error, localizedDiagnostic (terraform-provider-vsphere PR 110)",
     ),
+    "key_not_decoded": Meaning(
+        "error",
+        "The server could not be asked about the key.",
+        "Run the task again; if that does not help, look at the services of the server.",
+        "DecodeLicense",
+    ),
     "key_is_evaluation": Meaning(
         "error",
         "The key of zeros means evaluation, it licenses nothing.",
@@ -131,17 +137,20 @@ MEANINGS = {
     "host_in_evaluation": Meaning(
         "warning",
         "The host runs on its evaluation, whose days are counted only once.",
-        "Assign a key before it ends: state: assigned.",
+        "Assign a key that fits it before it ends (state: assigned).",
         "LicenseAssignment: property Evaluation; LicenseManager.evaluation",
     ),
     "host_evaluation_spent": Meaning(
         "error",
         "The host's evaluation has ended: VMs run on and cannot be started again, vCenter disconnects the host.",
-        "Assign a key: state: assigned.",
+        "Assign a key that fits it (state: assigned).",
         "LicenseAssignment: property Evaluation; KB 406836",
     ),
     "host_unlicensed": Meaning(
-        "error", "No licence is assigned to the host.", "Assign a key: state: assigned.", "QueryAssignedLicenses; LicenseManager.licenses"
+        "error",
+        "No licence is assigned to the host.",
+        "Assign a key that fits it (state: assigned).",
+        "QueryAssignedLicenses; LicenseManager.licenses",
     ),
     "host_managed_by_vcenter": Meaning(
         "error",
@@ -194,6 +203,7 @@ _NEAREST = (
     "key_is_evaluation",
     "key_not_for_esxi",
     "key_unknown",
+    "key_not_decoded",
     "pool_empty",
 )
 _CLOCK_MATTERS = 60.0
@@ -469,7 +479,10 @@ def _reasons(
     inventory = seen.inventory
     good = {known.key for known in pool}
     asked = [known for key in wanted.keys if key not in good and inventory and (known := inventory.of(key))]
-    of_keys = [_unfit(known, wanted, seen.now) or _found("key_not_added", f"{known.key.masked} ({known.name})") for known in asked]
+    undecoded = [_not_decoded(key, inventory) for key in wanted.keys if inventory and key in inventory.undecoded]
+    of_keys = undecoded + [
+        _unfit(known, wanted, seen.now) or _found("key_not_added", f"{known.key.masked} ({known.name})") for known in asked
+    ]
     names = {host.moid: host.name for host in seen.hosts}
     coming: dict[LicenseKey, list[str]] = {}
     for moid, known in goals.items():
@@ -517,13 +530,15 @@ def plan(state: Host, wanted: Wanted, seen: Survey) -> Plan:
             if state.taken == goal.key:
                 had = f"{state.license.name} is assigned" if state.license else "nothing is assigned"
                 findings.append(_found("still_in_evaluation", f"{goal.key.masked} was taken, and {had} ({_size(state, goal)})"))
-    elif wanted.state == "absent" and state.key in wanted.keys and state.key:
-        if state.vcenter:
+    elif wanted.state == "absent":
+        going = [key for key in (state.key, *state.also) if key in wanted.keys]
+        if going and state.vcenter:
             findings += _obstacles(state, wanted)
         elif wanted.allow_unlicensed:
-            changes = (UnassignKey(state.key),)
-        else:
-            findings.append(_found("last_key", f"it runs on {state.key.masked}"))
+            changes = tuple(UnassignKey(key) for key in going if key)
+        elif going:
+            keys = _listed(key.masked for key in going if key)
+            findings.append(_found("last_key", f"it runs on {keys}" if not state.also else f"it may be running on {keys}"))
     return Plan(observed=state, changes=changes, findings=tuple(findings), after=seen.after.get(state.moid, ()) if changes else ())
 
 
@@ -629,9 +644,15 @@ def _mistaken(number: int, mistake: KeyMistake) -> Finding:
     return _found("key_ambiguous", text) if mistake.code == "key_ambiguous" else _found("key_malformed", text)
 
 
+def _not_decoded(key: LicenseKey, inventory: Inventory) -> Finding:
+    return _found("key_not_decoded", f"{key.masked}: {inventory.undecoded[key]}")
+
+
 def _of_key(known: License, seen: Survey, wanted: Wanted) -> list[Finding]:
     """A key of the inventory, as it is."""
     found = _of_date(known, seen, wanted)
+    if known.refusal and (unknown := _unfit(known, wanted, seen.now)):
+        found.append(unknown)
     if known.total and (known.used or 0) > known.total:
         found.append(
             _found("key_over_used", f"{known.key.masked} ({known.name}): {known.used} of {known.total} {known.unit}{_users(seen, known)}")
@@ -649,12 +670,14 @@ def _given(key: LicenseKey, seen: Survey, wanted: Wanted) -> tuple[list[Finding]
     if wanted.state == "absent":
         leaving = {host.moid for host in seen.hosts if wanted.allow_unlicensed and host.key == key and not host.vcenter}
         left = [user.name for user in users if user.entity not in leaving]
-        if key not in inventory.licenses or (not inventory.is_vcenter and any(host.key == key for host in seen.hosts)):
+        if key not in inventory.licenses or (not inventory.is_vcenter and any(key in (host.key, *host.also) for host in seen.hosts)):
             return [], []
         if left:
             return [_found("key_in_use", f"{key.masked} is held by {_listed(left)}")], []
         kept = [_found("key_kept", f"{key.masked} ({inventory.licenses[key].name}) is still listed")] if RemoveKey(key) in seen.sent else []
         return kept, [RemoveKey(key)]
+    if key in inventory.undecoded and not inventory.denied:
+        return [_not_decoded(key, inventory)], []
     if known is None:
         return [], []
     unfit = _unfit(known, wanted, seen.now)
@@ -751,7 +774,11 @@ def overview(seen: Survey, wanted: Wanted, plans: Mapping[str, Plan], away: Mapp
         whole = wanted.from_inventory or not (wanted.keys or wanted.mistakes)
         shown = dict.fromkeys((*wanted.keys, *(inventory.licenses if whole else ())))
         keys += [_key_report(known, seen, wanted) for key in shown if (known := inventory.of(key))]
-    result: dict[str, Any] = {"keys": keys, "msg": _headline(keys)}
+        code = "license_unreadable" if inventory.denied else "key_not_decoded"
+        for key, text in inventory.undecoded.items():
+            row = {"key": key.masked, "fingerprint": key.fingerprint, "verdict": code, "text": text, "hint": MEANINGS[code].hint}
+            keys.append({**row, "in_inventory": False})
+    result: dict[str, Any] = {"licenses": keys, "msg": _headline(keys)}
     if inventory is not None:
         result["at_risk"] = _at_risk(seen, wanted, plans, away)
         if wanted.csv:

@@ -123,7 +123,7 @@ def read_key(text: str) -> LicenseKey:
         raise KeyMistake("key_ambiguous", f"{len(keys)} different keys stand in one place", _EACH)
     if any(_ATTEMPT.search(laid, note[0], note[-1] + 1) for note in notes if note):
         raise KeyMistake("key_ambiguous", "a second key, or part of one, stands beside the key", _EACH)
-    [(found, spots)] = keys.items()
+    found, spots = next(iter(keys.items()))
     for number, letter in enumerate(found):
         if letter not in ALPHABET:
             raise _no_letter(text, spots[number], f"character {number % 5 + 1} of group {number // 5 + 1} (position {spots[number]})")

@@ -104,8 +104,8 @@ class Certificate:
 @dataclass(frozen=True, kw_only=True)
 class Host:
     """One host. ``license``: what is assigned to it, None for nothing; ``managed``: the endpoint is its vCenter;
-    ``vcenter``: on a host that is its own endpoint, the vCenter that manages it. ``offset``: of its clock, in seconds.
-    ``taken``: a key that it took, without having it afterwards."""
+    ``vcenter``: on a host that is its own endpoint, the vCenter that manages it. ``also``: other keys that it may be running
+    on, where it does not tell. ``taken``: a key that it took, without having it afterwards."""
 
     moid: str
     name: str = ""
@@ -115,6 +115,7 @@ class Host:
     cores: int = 0
     license: License | None = None
     known: bool = True
+    also: tuple[LicenseKey, ...] = ()
     in_use: frozenset[str] = frozenset()
     evaluation_days: float | None = None
     managed: bool = True
@@ -147,10 +148,11 @@ class User:
 @dataclass(frozen=True, kw_only=True)
 class Inventory:
     """What an endpoint knows of licences. ``offset``: seconds by which its clock is ahead of ours, ``now``: our time;
-    ``denied``: what the user may not see; ``concerned``: the keys that a run is about."""
+    ``undecoded``: keys that it could not be asked about, and why; ``denied``: what the user may not see; ``concerned``: the keys that a run is about."""
 
     licenses: Mapping[LicenseKey, License]
     decoded: Mapping[LicenseKey, License]
+    undecoded: Mapping[LicenseKey, str]
     users: tuple[User, ...] = ()
     is_vcenter: bool = True
     now: datetime.datetime | None = None
@@ -243,7 +245,7 @@ class UnassignKey:
     key: LicenseKey
 
     def applied_to(self, state: Host) -> Host:
-        return replace(state, license=None, known=False)
+        return replace(state, license=None, known=False, also=())
 
     def describe(self) -> dict[str, Any]:
         return _shown("unassign_key", self.key)

@@ -330,8 +330,8 @@ class _Filling:
             if self.room[key] >= need:
                 return True
         while len(self.done) > mark:
-            at, old, new = self.done.pop()
-            self._move(at, new, old)
+            at, came_from, went_to = self.done.pop()
+            self._move(at, went_to, came_from)
         return False
 
     def _movable(self, key: str, lacking: float) -> list[int]:

@@ -63,7 +63,7 @@ def result_of(outcome: Outcome, *, with_diff: bool) -> dict[str, Any]:
         "hosts": hosts,
         "hints": _hints(outcome),
         **outcome.overview,
-        "msg": _message(hosts, parts, outcome.overview.get("msg", "")),
+        "msg": _message(hosts, parts, headline=outcome.overview.get("msg", "")),
     }
     if outcome.waves:
         result["waves"] = outcome.waves
@@ -144,7 +144,7 @@ def _diff(outcome: Outcome, parts: dict[str, Any]) -> dict[str, Any]:
     return {"before": before, "after": after}
 
 
-def _message(hosts: dict[str, Any], parts: dict[str, Any], headline: str) -> str:
+def _message(hosts: dict[str, Any], parts: dict[str, Any] | None = None, headline: str = "") -> str:
     """What the feature begins with, one line of counts, then each distinct trouble once with those that have it."""
     counts = Counter(entry["status"] for entry in hosts.values())
     text = f"{len(hosts)} host{'s' if len(hosts) != 1 else ''}: " + ", ".join(
@@ -152,7 +152,7 @@ def _message(hosts: dict[str, Any], parts: dict[str, Any], headline: str) -> str
     )
     text = ". ".join(part for part in (headline, text if hosts or not headline else "") if part)
     troubles: dict[tuple[str, str], list[str]] = {}
-    for name, entry in parts.items():
+    for name, entry in (parts or hosts).items():
         if entry["status"] in _BAD and entry["failure"]:
             failure = entry["failure"]
             cause = failure["cause"] + (f" [{failure['fault']}]" if failure["fault"] else "")

@@ -77,6 +77,7 @@ class _Assigned:
     license: License | None
     in_use: frozenset[str]
     evaluation_days: float | None
+    also: tuple[LicenseKey, ...] = ()
 
 
 def properties(wanted: Wanted) -> Sequence[str]:
@@ -91,13 +92,12 @@ def measure(session: Session, rows: Mapping[Target, Row], wanted: Wanted, parall
     denied = _denied(own)
     licenses = {known.key: known for known in map(_license, own.values.get("licenses") or ()) if known}
     assigner: Ref | None = own.values.get(_ASSIGNER)
-    held = _assigned(session, assigner, now) if assigner else []
-    if not session.is_vcenter:
-        held = [_Assigned(None, "", *_of_host(own, now))]
-    decoded, refused = _decoded(session, manager, [key for key in wanted.keys if key not in licenses], parallel)
+    held = _assigned(session, assigner, now) if assigner else [_of_host(own, target, now) for target in rows if not session.is_vcenter]
+    decoded, undecoded, refused = _decoded(session, manager, [key for key in wanted.keys if key not in licenses], parallel)
     inventory = Inventory(
         licenses=licenses,
         decoded=decoded,
+        undecoded=undecoded,
         users=tuple(assigned.user for assigned in held if assigned.user),
         is_vcenter=session.is_vcenter,
         now=now,
@@ -110,7 +110,7 @@ def measure(session: Session, rows: Mapping[Target, Row], wanted: Wanted, parall
     for target, row in rows.items():
         row.values[_ASSIGNER] = assigner  # so that a write needs no further reading
         found[target] = {
-            "assigned": by_entity.get(target.ref.id if session.is_vcenter else ""),
+            "assigned": by_entity.get(target.ref.id),
             "known": not denied,
             "managed": session.is_vcenter,
             **certificates.get(target.ref, {}),
@@ -125,22 +125,23 @@ def _denied(row: Row) -> str:
     return ""
 
 
-def _decoded(session: Session, manager: Ref, keys: list[LicenseKey], parallel: int) -> tuple[dict[LicenseKey, License], str]:
-    """What the server makes of keys that it does not have, and why it may not be asked, if so."""
+def _decoded(
+    session: Session, manager: Ref, keys: list[LicenseKey], parallel: int
+) -> tuple[dict[LicenseKey, License], dict[LicenseKey, str], str]:
+    """What the server makes of keys that it does not have; of which it cannot be asked, and why it may not be, if so."""
 
-    def decode(key: LicenseKey) -> License | None:
+    def decode(key: LicenseKey) -> License:
         infos = session.items(manager, "DecodeLicense", dict, licenseKey=key.text)
         return _known(key, infos[0] if infos else {})
 
-    decoded, denied = {}, ""
+    decoded, undecoded, denied = {}, {}, ""
     for key, result in fan_out(keys, decode, parallel=parallel, guard=session.guard).items():
-        if isinstance(result, PermissionMissing):
-            denied = scrub(result.cause)
-        elif isinstance(result, FleetcareError):
-            decoded[key] = License(key=key, refusal=Refusal(scrub(result.cause)))
-        elif result is not None:
+        if isinstance(result, FleetcareError):
+            undecoded[key] = scrub(result.cause)
+            denied = undecoded[key] if isinstance(result, PermissionMissing) else denied
+        else:
             decoded[key] = result
-    return decoded, denied
+    return decoded, undecoded, denied
 
 
 def _assigned(session: Session, assigner: Ref, now: datetime.datetime) -> list[_Assigned]:
@@ -157,7 +158,7 @@ def _assigned(session: Session, assigner: Ref, now: datetime.datetime) -> list[_
         properties = _pairs(item.get("properties"))
         evaluation = (properties.get("Evaluation") or [None])[0]
         return _Assigned(
-            User(entity=entity, name=item.get("entityDisplayName") or entity, key=known.key) if known else None,
+            User(entity=entity, name=item.get("entityDisplayName") or entity, key=known.key) if known and entity else None,
             entity,
             known,
             frozenset(_features(properties.get("inUseFeatures", ()))),
@@ -167,17 +168,19 @@ def _assigned(session: Session, assigner: Ref, now: datetime.datetime) -> list[_
     return session.items(assigner, "QueryAssignedLicenses", keep)
 
 
-def _of_host(row: Row, now: datetime.datetime) -> tuple[License | None, frozenset[str], float | None]:
-    """A host by itself lists what it has; beside its own licence there may be evaluations of other products (wxt9861/esxi_stats#125)."""
-    infos = row.values.get("licenses") or ()
-    known = [(license_, info) for info in infos if (license_ := _license(info))]
+def _of_host(row: Row, target: Target, now: datetime.datetime) -> _Assigned:
+    """A host by itself lists what it has; beside its own licence there may be evaluations of other products
+    (wxt9861/esxi_stats#125), and keys that were added and are not in force: those have no unit in use."""
+    known = [(license_, info) for info in row.values.get("licenses") or () if (license_ := _license(info))]
     real = [license_ for license_, _info in known if license_.is_for_esxi and not license_.is_evaluation]
     if real:
-        return real[0], frozenset(), None
+        likely = [license_ for license_ in real if license_.used] or real
+        user = User(entity=target.ref.id, name=target.name, key=likely[0].key)
+        return _Assigned(user, target.ref.id, likely[0], frozenset(), None, tuple(other.key for other in likely[1:]))
     trial = [(license_, info) for license_, info in known if license_.is_evaluation and (license_.is_for_esxi or not license_.product)]
     if not trial:
-        return None, frozenset(), None
-    return trial[0][0], frozenset(), _evaluation(row.values.get("evaluation"), trial[0][1], now)
+        return _Assigned(None, target.ref.id, None, frozenset(), None)
+    return _Assigned(None, target.ref.id, trial[0][0], frozenset(), _evaluation(row.values.get("evaluation"), trial[0][1], now))
 
 
 def _pairs(items: Iterable[Mapping[str, Any]] | None) -> dict[str, list[Any]]:
@@ -298,6 +301,7 @@ def observe(row: Row, extra: Mapping[str, Any]) -> Host:
         cores=values.get(_CORES, 0),
         license=assigned.license if assigned else None,
         known=extra.get("known", True),
+        also=assigned.also if assigned else (),
         in_use=assigned.in_use if assigned else frozenset(),
         evaluation_days=assigned.evaluation_days if assigned else None,
         managed=extra.get("managed", True),
@@ -310,24 +314,25 @@ def observe(row: Row, extra: Mapping[str, Any]) -> Host:
 def apply(session: Session, target: Target, row: Row, change: Change) -> None:
     manager = session.manager("licenseManager") or Ref("LicenseManager", "LicenseManager")
     assigner: Ref | None = row.values.get(_ASSIGNER) if row else None
+    infos: list[dict[str, Any]] = []
     try:
         if isinstance(change, AddKey):
             labels = [vim.KeyValue(key=name, value=value) for name, value in change.labels]
-            info = session.write(target.path, manager, "AddLicense", licenseKey=change.license.key.text, labels=labels)
+            infos = session.write(target.path, manager, "AddLicense", keep=dict, licenseKey=change.license.key.text, labels=labels)
         elif isinstance(change, SetLabel):
-            label = {"licenseKey": change.key.text, "labelKey": change.label, "labelValue": change.value}
-            info = session.write(target.path, manager, "UpdateLicenseLabel", **label)
+            label = change.label
+            session.write(target.path, manager, "UpdateLicenseLabel", licenseKey=change.key.text, labelKey=label, labelValue=change.value)
         elif isinstance(change, RemoveKey):
-            info = session.write(target.path, manager, "RemoveLicense", licenseKey=change.key.text)
+            session.write(target.path, manager, "RemoveLicense", licenseKey=change.key.text)
         elif isinstance(change, AssignKey) and assigner:
             key = change.license.key.text
-            info = session.write(target.path, assigner, "UpdateAssignedLicense", entity=target.ref.id, licenseKey=key)
+            infos = session.write(target.path, assigner, "UpdateAssignedLicense", keep=dict, entity=target.ref.id, licenseKey=key)
         elif isinstance(change, AssignKey):
-            info = session.write(target.path, manager, "UpdateLicense", licenseKey=change.license.key.text)
+            infos = session.write(target.path, manager, "UpdateLicense", keep=dict, licenseKey=change.license.key.text)
         elif isinstance(change, UnassignKey) and assigner:
-            info = session.write(target.path, assigner, "RemoveAssignedLicense", entityId=target.ref.id)
+            session.write(target.path, assigner, "RemoveAssignedLicense", entityId=target.ref.id)
         elif isinstance(change, UnassignKey):
-            info = session.write(target.path, manager, "RemoveLicense", licenseKey=change.key.text)
+            session.write(target.path, manager, "RemoveLicense", licenseKey=change.key.text)
         else:
             raise TypeError(f"{type(change).__name__} is not a change of this feature")
     except FleetcareError as problem:
@@ -336,7 +341,6 @@ def apply(session: Session, target: Target, row: Row, change: Change) -> None:
             meant, problem.hint = _FAULTS[problem.fault]
             problem.cause = f"{meant} ({problem.cause})"
         raise
-    said = {item.key: item.value for item in getattr(info, "properties", None) or () if item.key in _REFUSALS}
-    if said:
-        told = scrub(str(said.get("diagnostic") or said.get("lc_error") or "see its log"))
-        raise ServerFault(f"the server refused the key: {told}", hint="Judge it with state: valid.")
+    refused = _refusal(infos[0], _pairs(infos[0].get("properties"))) if infos else None
+    if refused:
+        raise ServerFault(f"the server refused the key: {refused.text or refused.code or 'it says nothing of it'}", hint=_JUDGE)

@@ -236,6 +236,10 @@ class LicenseObject(Managed):
 class LicenseManager(LicenseObject):
     TYPE = vim.LicenseManager
 
+    def concerns(self, arguments: dict[str, Any]) -> Any:
+        """A host by itself has its own."""
+        return self.world.hosts[0] if self.world.kind == "esxi" else None
+
     # ---- properties -------------------------------------------------------------------------------------------------------------
     def value(self, call: Call, plan: Any, api: Any) -> Any:
         hides = self.opt("licenses_without_privilege") == "empty" and plan.path.partition(".")[0] == "licenses" and call.session is not None

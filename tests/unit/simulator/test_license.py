@@ -95,8 +95,10 @@ def running(scenario: Any, user: str | None = None, **options: Any) -> Iterator[
         for name, value in options.items():
             sim.act("license_option", name=name, value=value)
         with client(sim, user) as si:
-            yield Case(sim, si)
-        assert sim.errors == []
+            try:
+                yield Case(sim, si)
+            finally:
+                assert sim.errors == []
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +183,7 @@ def test_a_key_in_the_inventory(case: Case) -> None:
     assert [(one.key, one.value) for one in info.labels] == [("source", "purchase")]
     assert pairs(info.properties) == {"ProductName": ESX, "ProductVersion": "8.0"}
     assert features(info)["serialuri:2"] == "Remote virtual Serial Port Concentrator" and len(features(info)) > 25
-    assert type(info.properties[5].value) is vim.KeyValue
+    assert info.properties[5].value.__class__ is vim.KeyValue
 
 
 def test_how_keys_run_out(case: Case) -> None:
@@ -213,7 +215,7 @@ def test_time_passes_for_keys(case: Case) -> None:
 def test_the_type_of_numbers_is_an_option(kind: str, other: str) -> None:
     with running("licensing", number_type=kind) as made:
         value = pairs(made.listed(LEASE).properties)["expirationMinutes"]
-        assert type(value) is VmomiSupport.GetVmodlType(kind) and type(value) is not VmomiSupport.GetVmodlType(other)
+        assert value.__class__ is VmomiSupport.GetVmodlType(kind) and value.__class__ is not VmomiSupport.GetVmodlType(other)
 
 
 def test_several_properties_say_the_same_end(solo: Case) -> None:
@@ -256,7 +258,7 @@ def test_an_unknown_key_comes_back_empty_and_without_a_fault(case: Case, call: A
     told = pairs(info.properties)
     assert set(told) == {"lc_error", "diagnostic", "localizedDiagnostic"}
     assert told["lc_error"] == 5 and told["diagnostic"] == DIAGNOSTIC
-    assert type(told["localizedDiagnostic"]) is vmodl.LocalizableMessage
+    assert told["localizedDiagnostic"].__class__ is vmodl.LocalizableMessage
     assert told["localizedDiagnostic"].key == "com.vmware.vim.vc.license.error.decode"
     assert case.sim.state() == before
 
@@ -385,7 +387,7 @@ def test_evaluation_is_told_with_the_assignment(case: Case) -> None:
     found = case.assigned(case.host(12))
     assert bare(found.assignedLicense) == (EVALUATION, "eval", "Product Evaluation", 0, None, "", [])
     told = pairs(found.properties)["Evaluation"]
-    assert type(told) is vim.LicenseManager.EvaluationInfo
+    assert told.__class__ is vim.LicenseManager.EvaluationInfo
     assert pairs(told.properties) == {"expirationHours": 288, "expirationMinutes": 17280}
     spent = pairs(pairs(case.assigned(case.host(13)).properties)["Evaluation"].properties)
     assert spent == {"expirationHours": 0, "expirationMinutes": 0}
@@ -496,7 +498,7 @@ def test_another_generation(case: Case, refusal: str) -> None:
     for entity, key in ((case.host(1), GEN70), (case.host(6), RIGHT), (case.host(7), GEN70), (case.uuid, VCENTER7)):
         with pytest.raises(kind) as caught:
             case.assign(entity, key)
-        assert type(caught.value) is kind
+        assert caught.value.__class__ is kind
     if refusal == "InvalidEditionLicense":
         assert caught.value.feature == "vc.standard.instance"
     case.assign(case.host(7), GEN60)
@@ -508,7 +510,7 @@ def test_no_room(case: Case) -> None:
     for entity in (case.host(2), case.host(1)):  # two sockets, one socket
         with pytest.raises(vmodl.fault.NotEnoughLicenses) as caught:
             case.assign(entity, TWO)
-        assert type(caught.value) is vmodl.fault.NotEnoughLicenses
+        assert caught.value.__class__ is vmodl.fault.NotEnoughLicenses
     assert case.listed(TWO).used == 2 and case.key_of(case.host(2)) == RIGHT
     case.assign(case.host(14), TWO)  # its own share is not counted twice
     with pytest.raises(vmodl.fault.NotEnoughLicenses):
@@ -901,7 +903,7 @@ def test_the_journal_and_faults_know_the_host_of_an_assignment(case: Case) -> No
 def test_events_tell_what_happened(case: Case) -> None:
     case.manager.AddLicense(UNLISTED)
     case.assign(case.host(1), UNLISTED)
-    told = [event.eventTypeId for event in case.sim.world.events if type(event) is vim.event.EventEx]
+    told = [event.eventTypeId for event in case.sim.world.events if event.__class__ is vim.event.EventEx]
     assert told == ["com.vmware.license.AddLicenseEvent", "com.vmware.license.AssignLicenseEvent"]
 
 
