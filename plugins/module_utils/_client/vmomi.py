@@ -194,6 +194,7 @@ def plain_items(chunks: Iterable[bytes], info: Any, keep: Callable[[dict[str, An
     parser = ElementTree.XMLPullParser(("start", "end"))  # type: ignore[var-annotated]
     above: list[Any] = []
     items = []
+    answered = False
     for chunk in _without_doctype(chunks):
         parser.feed(chunk)
         element: Any
@@ -205,9 +206,11 @@ def plain_items(chunks: Iterable[bytes], info: Any, keep: Callable[[dict[str, An
             if len(above) == 3 and _local(element.tag) == "returnval" and _local(above[2].tag) == f"{info.wsdlName}Response":
                 items.append(keep(read(element)))
                 above[2].remove(element)
-            elif len(above) == 2 and _local(element.tag) != f"{info.wsdlName}Response" and _local(above[1].tag) == "Body":
-                raise NoSoap("an answer to something else")
+            elif len(above) == 2 and _local(element.tag) == f"{info.wsdlName}Response" and _local(above[1].tag) == "Body":
+                answered = True
     parser.close()
+    if not answered:
+        raise NoSoap("an answer to something else")
     return items
 
 

@@ -241,7 +241,8 @@ class Wanted:
 @dataclass(frozen=True, kw_only=True)
 class Survey:
     """What all hosts and keys together say. ``goals``: the licence that a host is to get, by object id; ``reasons``: why
-    it gets none; ``sent``: what was tried at the endpoint; ``selected``: the hosts that are meant, whether they could be read or not."""
+    it gets none; ``sent``: what was tried at the endpoint; ``selected``: the hosts that are meant, whether they could be read or not; ``over``: they
+    are done."""
 
     inventory: Inventory | None = None
     pool: tuple[License, ...] = ()
@@ -251,6 +252,7 @@ class Survey:
     hosts: tuple[Host, ...] = ()
     sent: tuple[Change, ...] = ()
     selected: frozenset[str] = frozenset()
+    over: bool = False
 
     @property
     def now(self) -> datetime.datetime | None:
@@ -425,7 +427,13 @@ def survey(states: Iterable[Host], common: Mapping[str, Any], wanted: Wanted) ->
     hosts = tuple(states)
     if inventory is None:
         return Survey(hosts=hosts)
-    seen = Survey(inventory=inventory, hosts=hosts, sent=tuple(common.get("sent") or ()), selected=frozenset(common.get("selected") or ()))
+    seen = Survey(
+        inventory=inventory,
+        hosts=hosts,
+        sent=tuple(common.get("sent") or ()),
+        selected=frozenset(common.get("selected") or ()),
+        over=bool(common.get("over")),
+    )
     if wanted.state not in ("valid", "assigned") or not (wanted.keys or wanted.from_inventory):
         return seen
     given = [known for key in wanted.keys if (known := inventory.of(key))]
@@ -561,7 +569,7 @@ def _state_of(state: Host, wanted: Wanted, seen: Survey) -> list[Finding]:
     if state.known:
         found = _by_files(state, wanted) if state.by_files else _licensed(state, wanted, seen)
     mild = (wanted.state == "valid" and wanted.judges_keys) or wanted.state == "absent"
-    found = [replace(finding, level="warning") if mild and finding.level == "error" else finding for finding in found]
+    found = [replace(finding, level="note") if mild else finding for finding in found]
     return found + _certified(state, wanted, seen)
 
 
@@ -668,7 +676,8 @@ def _given(key: LicenseKey, seen: Survey, wanted: Wanted) -> tuple[list[Finding]
         return [], []
     users = inventory.holders(key)
     if wanted.state == "absent":
-        leaving = {host.moid for host in seen.hosts if wanted.allow_unlicensed and host.key == key and not host.vcenter}
+        expected = seen.hosts if wanted.allow_unlicensed and not seen.over else ()
+        leaving = {host.moid for host in expected if host.key == key and not host.vcenter}
         left = [user.name for user in users if user.entity not in leaving]
         if key not in inventory.licenses or (not inventory.is_vcenter and any(key in (host.key, *host.also) for host in seen.hosts)):
             return [], []
@@ -708,8 +717,7 @@ def settings(state: Host | Inventory | None) -> dict[str, Any]:
     if isinstance(state, Inventory):
         concerned = [known for key in state.concerned if (known := state.licenses.get(key))]
         return {f"{known.key.masked} {known.key.fingerprint}": {"name": known.name, "labels": dict(known.labels)} for known in concerned}
-    held = state.license
-    return {"license": None if held is None else held.key.masked, "fingerprint": None if held is None else held.key.fingerprint}
+    return {"license": state.key.masked if state.key else None, "fingerprint": state.key.fingerprint if state.key else None}
 
 
 def report(state: Host | Inventory | None, wanted: Wanted, seen: Survey, *, full: bool) -> dict[str, Any]:
@@ -896,6 +904,6 @@ def _csv(seen: Survey, plans: Mapping[str, Plan]) -> str:
 def _cell(value: Any) -> str:
     """A spreadsheet takes a text that begins with one of these for a formula."""
     text = "" if value is None else str(value)
-    if text[:1] in ("=", "+", "-", "@") and not isinstance(value, (int, float)):
+    if text[:1] in ("=", "+", "-", "@", "\t", "\r", "\n") and not isinstance(value, (int, float)):
         text = "'" + text
     return '"' + text.replace('"', '""') + '"' if any(sign in text for sign in ',"\n\r') else text

@@ -28,16 +28,17 @@ def _is_last(change: Change) -> bool:
 
 
 class AtEndpoint:
-    """``survey``: judge the states of all hosts as they were read last, in the light of what was sent to the endpoint,
-    and, if asked, after another look at the endpoint."""
+    """``survey``: judge the states of all hosts as they were read last, in the light of what was sent to the endpoint and of
+    whether the hosts are done; if asked, after another look at the endpoint."""
 
-    def __init__(self, whole: Whole, outcome: Outcome, session: Session, survey: Callable[[Sequence[Change], bool], None]) -> None:
+    def __init__(self, whole: Whole, outcome: Outcome, session: Session, survey: Callable[[Sequence[Change], bool, bool], None]) -> None:
         self.whole = whole
         self.outcome = outcome
         self.session = session
         self.survey = survey
         self.entry = outcome.whole = entry_for(session.endpoint.name)
         self.sent: list[Change] = []
+        self.over = False
 
     def plan(self) -> None:
         self.entry.plan = self.entry.final = self._planned()
@@ -52,12 +53,13 @@ class AtEndpoint:
 
     def after(self) -> None:
         """What can be done only once the hosts are done; planned anew, for not all of them may be."""
+        self.over = True
         if any(map(_is_last, self.entry.planned)):
             if self._look():
                 self._write([change for change in self._planned().changes if _is_last(change)])
             self._settle(lambda change: True)
         else:
-            self.survey(tuple(self.sent), False)
+            self.survey(tuple(self.sent), True, False)
             self.entry.final = self._planned()
 
     def _planned(self) -> Plan:
@@ -65,7 +67,7 @@ class AtEndpoint:
 
     def _look(self) -> bool:
         try:
-            self.survey(tuple(self.sent), True)
+            self.survey(tuple(self.sent), self.over, True)
         except Exception as problem:  # whatever it is, what was written has to be told
             self.entry.failure = self.entry.failure or NotConverged(
                 f"what was written could not be read back: {cause_of(problem)}",

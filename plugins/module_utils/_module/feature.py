@@ -49,8 +49,8 @@ class Whole(Protocol):
     """What a feature judges and changes of an endpoint as a whole, beside its hosts: an inventory that they share.
 
     Functions of ``_domain/<word>.py``. ``survey`` gets in ``common`` as ``sent`` the endpoint's own changes that were
-    sent so far, so that it counts on nothing any more that was tried and is not there, and as ``selected`` the object
-    ids of all targets.
+    sent so far, so that it counts on nothing any more that was tried and is not there, as ``over`` whether the hosts are
+    done, so that none of them is expected to change any more, and as ``selected`` the object ids of all targets.
     """
 
     def is_offline(self, wanted: Any) -> bool:

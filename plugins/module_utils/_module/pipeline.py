@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from .._client.endpoint import Endpoint
@@ -148,12 +149,12 @@ class _Run:
         whole = self.feature.whole
         endpoint = None
         if whole:
-            endpoint = AtEndpoint(whole, self.outcome, self.session, lambda sent, look: self._survey_again(reachable, states, sent, look))
+            endpoint = AtEndpoint(whole, self.outcome, self.session, partial(self._survey_again, reachable, states))
             endpoint.plan()
         writes = self.feature.writes and not self.outcome.check
         if writes:
             self.session.guard.check()
-        held = "" if endpoint is None or not writes or endpoint.before() else "what was written to the endpoint could not be read back"
+        held = self._held(endpoint) if endpoint and writes else ""
         for entry in reachable:
             if id(entry) in states:
                 entry.plan = entry.final = self._plan(states[id(entry)])
@@ -177,6 +178,15 @@ class _Run:
                 {name: entry.target.ref.id for name, entry in entries.items() if not plans[name]},
             )
 
+    def _held(self, endpoint: AtEndpoint) -> str:
+        """Make the endpoint's own first changes; why no host may be begun after them, if so."""
+        planned = self.outcome.seen
+        read = endpoint.before()
+        if not self.session.guard.reason:
+            return "" if read else "what was written to the endpoint could not be read back"
+        self.outcome.seen = planned  # what would have been done is told
+        return self.session.guard.reason
+
     def _foresee(self, entries: list[Entry]) -> None:
         """A check run: which of the hosts would be changed, and what would be left to say of them."""
         todo = self._in_order([entry for entry in entries if entry.planned])
@@ -187,29 +197,31 @@ class _Run:
             if entry.failure is None and entry.plan:
                 entry.final = self._plan(entry.plan.predicted)
 
-    def _survey(self, states: Iterable[Any], sent: Sequence[Change] = ()) -> None:
+    def _survey(self, states: Iterable[Any], sent: Sequence[Change] = (), over: bool = False) -> None:
         selected = [entry.target.ref.id for entry in self.outcome.entries.values()]
-        self.outcome.seen = self.feature.domain.survey(states, {**self.common, "sent": sent, "selected": selected}, self.wanted)
+        common = {**self.common, "sent": sent, "over": over, "selected": selected}
+        self.outcome.seen = self.feature.domain.survey(states, common, self.wanted)
 
-    def _survey_again(self, entries: Iterable[Entry], states: Mapping[int, Any], sent: Sequence[Change], look: bool) -> None:
+    def _survey_again(self, entries: Iterable[Entry], states: Mapping[int, Any], sent: Sequence[Change], over: bool, look: bool) -> None:
         if look:
             self._look([])
-        self._survey([entry.final.observed if entry.final else states[id(entry)] for entry in entries if id(entry) in states], sent)
+        self._survey([entry.final.observed if entry.final else states[id(entry)] for entry in entries if id(entry) in states], sent, over)
 
     def _in_order(self, entries: list[Entry]) -> list[Entry]:
         """Those that others wait for before them; otherwise as they were."""
         by_id = {entry.target.ref.id: entry for entry in entries}
         placed: dict[str, Entry] = {}
-
-        def place(entry: Entry) -> None:
-            if entry.target.ref.id not in placed:
-                for other in entry.plan.after if entry.plan else ():
-                    if other in by_id:
-                        place(by_id[other])
-                placed[entry.target.ref.id] = entry
-
         for entry in entries:
-            place(entry)
+            chain, seen = [entry], {entry.target.ref.id}
+            while chain:
+                after = chain[-1].plan.after if chain[-1].plan else ()
+                due = next((by_id[other] for other in after if other in by_id and other not in placed and other not in seen), None)
+                if due is None:
+                    last = chain.pop()
+                    placed.setdefault(last.target.ref.id, last)
+                else:
+                    chain.append(due)
+                    seen.add(due.target.ref.id)
         return list(placed.values())
 
     def _plan(self, state: Any) -> Plan:
@@ -230,7 +242,8 @@ class _Run:
             elif entry.failure is None:
                 entry.failure = problem.at(target=entry.target.name, doing="reading its configuration")
         extra: dict[Any, Any] = {}
-        if not self.session.guard.reason:
+        # What is measured of single hosts is worth no time once the run has to stop; what they share is their state.
+        if self.feature.whole or not self.session.guard.reason:
             by_target = {entry.target: entry.row for entry in readable if entry.row}
             extra = self.feature.translation.measure(self.session, by_target, self.wanted, self.parallel)
             self.common = extra.get(None, {})
@@ -327,9 +340,9 @@ class _Run:
             why = self._enough()
             if why:
                 raise _not_begun(entry, why)
-            first = self._stuck(entry)
-            if first:
-                raise _not_begun(entry, f"{first}, which was to make room for it, was not changed")
+            why = self._stuck(entry)
+            if why:
+                raise _not_begun(entry, why)
             try:
                 write_all(target, entry)
             except FleetcareError as problem:
@@ -369,10 +382,14 @@ class _Run:
         return bool(after) and any(target.ref.id in after for target in targets)
 
     def _stuck(self, entry: Entry) -> str:
-        """The host that should have made room for this one and did not, if so."""
+        """Which host should have made room for this one and did not, if so."""
         after = entry.plan.after if entry.plan else ()
         others = [other for other in self.outcome.entries.values() if other.target.ref.id in after] if after else []
-        return next((other.target.name for other in others if other.failure or len(other.done) < len(other.planned)), "")
+        for other in others:
+            if other.failure or len(other.done) < len(other.planned):
+                became = "has not answered" if isinstance(other.failure, AMBIGUOUS) else "was not changed"
+                return f"{other.target.name}, which was to make room for it, {became}"
+        return ""
 
     def _read_back(self, entries: list[Entry]) -> None:
         """Look again until what was written holds and, where waiting was asked for, has taken effect."""
@@ -497,6 +514,7 @@ def _judge_findings(outcome: Outcome) -> None:
         return
     for entry in (*outcome.entries.values(), *((outcome.whole,) if outcome.whole else ())):
         if entry.final and entry.final.errors and entry.failure is None:
+            told = [finding for finding in entry.final.findings if finding.level != "note"]
             hints = dict.fromkeys(finding.hint for finding in entry.final.errors)
-            cause = "; ".join(f"{finding.code}: {finding.text}" for finding in entry.final.errors)
+            cause = "; ".join(f"{finding.code}: {finding.text}" for finding in told)
             entry.failure = NotCompliant(cause, target=entry.target.name, hint=" ".join(hints))

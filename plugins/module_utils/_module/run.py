@@ -55,7 +55,7 @@ def result_of(outcome: Outcome, *, with_diff: bool) -> dict[str, Any]:
     """The result of a run as plain values."""
     hosts = {name: _entry(entry, outcome) for name, entry in outcome.entries.items()}
     endpoint = {**outcome.endpoint, **(_entry(outcome.whole, outcome) if outcome.whole else {})}
-    parts = {**hosts, **({outcome.whole.target.name: endpoint} if outcome.whole else {})}
+    parts = {name: endpoint if entry is outcome.whole else hosts[name] for name, entry in _parts(outcome).items()}
     result: dict[str, Any] = {
         "changed": any(part.get("changed") for part in parts.values()),
         "summary": dict(sorted(Counter(entry["status"] for entry in hosts.values()).items())),
@@ -132,7 +132,10 @@ def _hints(outcome: Outcome) -> dict[str, str]:
 
 def _parts(outcome: Outcome) -> dict[str, Entry]:
     """Hosts by name, and the endpoint by its own where it has an entry of its own."""
-    return {**outcome.entries, **({outcome.whole.target.name: outcome.whole} if outcome.whole else {})}
+    if outcome.whole is None:
+        return outcome.entries
+    name = outcome.whole.target.name
+    return {**outcome.entries, f"{name} (the endpoint)" if name in outcome.entries else name: outcome.whole}
 
 
 def _diff(outcome: Outcome, parts: dict[str, Any]) -> dict[str, Any]:
