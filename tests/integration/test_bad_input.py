@@ -89,6 +89,32 @@ FIREWALL: dict[str, tuple[dict[str, Any], str, str]] = {
     "record and wishes": ({"restore": "/dev/null", "rules": [{"name": "syslog"}]}, "no JSON", "backup: true"),
 }
 
+# None of them is told with a key in it; test_secrets.py reads all that is written besides.
+KEY, OTHER_KEY = "FAKE0-MARKR-M1DD1-E0000-0000A", "FAKE0-THERE-M1DD2-E0000-0000C"
+LICENSE: dict[str, tuple[dict[str, Any], str, str]] = {
+    "option misspelt": ({"license_kee": KEY}, "license_kee", "Supported parameters.*license_keys"),
+    "state misspelt": ({"license_key": KEY, "state": "assign"}, "state", "assigned"),
+    "both options": ({"license_key": KEY, "license_keys": [OTHER_KEY]}, "both given", "more than one key"),
+    "labels are a word": ({"license_key": KEY, "state": "assigned", "labels": "owner"}, "labels", "dict"),
+    "empty key": ({"license_key": "", "state": "assigned"}, "no letter and no digit", "variable is empty"),
+    "a letter that none has": (
+        {"license_key": KEY.replace("MARKR", "MARK8B"[1:]), "state": "assigned"},
+        "group 2.* is B",
+        "8 was probably meant",
+    ),
+    "two keys in one": ({"license_key": f"{KEY} {OTHER_KEY}", "state": "assigned"}, "2 different keys", "license_keys with one entry"),
+    "bad entry of many": ({"license_keys": [KEY, OTHER_KEY[:-1]], "state": "assigned"}, "license_keys entry 2: group 5 has 4", "five"),
+    "a key as it is shown": ({"license_key": "FAKE0-*****-*****-*****-0000A", "state": "assigned"}, "middle masked", "whole key"),
+    "absent without keys": ({"state": "absent"}, "needs license_key", "Name the keys"),
+    "absent of everything": ({"state": "absent", "from_inventory": True, "license_key": KEY}, "needs license_key", "Name the keys"),
+    "assigned without keys": ({"state": "assigned"}, "needs keys", "from_inventory: true"),
+    "labels to judge": ({"license_key": KEY, "labels": {"a": "b"}}, "labels are for keys that are added", "state: assigned"),
+    "unlicensed to judge": ({"license_key": KEY, "allow_unlicensed": True}, "for keys that are taken away", "state: absent"),
+    "negative days": ({"license_key": KEY, "warn_days": -1}, "warn_days -1 is not between 0 and 3650", "30"),
+    "no edition": ({"license_key": KEY, "state": "assigned", "edition": " "}, "edition is empty", "esx.enterprisePlus"),
+    "hosts without an endpoint": ({"license_key": KEY, "hostname": None, "esxi_hostname": ["*"]}, "hostname is missing", "VMWARE_HOST"),
+}
+
 # id: options on top of ALL, words of the cause, words of the cure; asked of a real simulator.
 SERVED: dict[str, tuple[dict[str, Any], str, str]] = {
     "wrong password": ({"password": "wrong-password"}, "user name or password is wrong", "one attempt"),
@@ -156,6 +182,7 @@ def others(table: dict[str, Any], typed: tuple[str, ...]) -> dict[str, Any]:
 
 # The first of each are refused by ansible-core, or need it: it turns words into numbers, paths and secrets.
 TYPED = ("port is a word", "option mistyped", "choice mistyped", "no password", "ca_file missing", "server is nonsense")
+TYPED_LICENSE = ("option misspelt", "state misspelt", "labels are a word", "a letter that none has")
 TYPED_FIREWALL = ("rule without a name", "no direction", "no such address", "port zero", "odd wave", "record missing", "progress nowhere")
 
 
@@ -182,7 +209,7 @@ def refused(server: Server, module: str, options: dict[str, Any], cause: str, cu
     server.control("/clear_journal", {})
     with pytest.raises(BadInput) as caught:
         run(server, module, **options)
-    assert caught.value.hint, caught.value.sentence
+    assert caught.value.hint and no_key_in(caught.value.sentence), caught.value.sentence
     check_sentence(caught.value.sentence, cause, cure)
     assert server.control("/summary")["calls"] == 0
 
@@ -195,6 +222,44 @@ def test_other_bad_input_ends_before_any_connection(fleet: Server, options: dict
 @pytest.mark.parametrize(**others(FIREWALL, TYPED_FIREWALL))
 def test_other_bad_input_about_firewalls_ends_before_any_connection(fleet: Server, options: dict[str, Any], cause: str, cure: str) -> None:
     refused(fleet, "esxi_firewall_ports", {"esxi_hostname": ["*"], **options}, cause, cure)
+
+
+def no_key_in(sentence: str) -> bool:
+    return not any(group in sentence for key in (KEY, OTHER_KEY) for group in key.split("-")[1:4])
+
+
+@pytest.mark.parametrize(**cases(LICENSE, TYPED_LICENSE, TYPED_LICENSE[:1]))
+def test_bad_input_about_licences_ends_before_any_connection(
+    fleet: Server, tmp_path: pathlib.Path, options: dict[str, Any], cause: str, cure: str
+) -> None:
+    fleet.control("/clear_journal", {})
+    sentence = told(tmp_path, fleet, options, module="fleetcare.esxi.esxi_license_validate")
+    check_sentence(sentence, cause, cure)
+    assert no_key_in(sentence)
+    assert fleet.control("/summary")["calls"] == 0
+
+
+@pytest.mark.parametrize(**others(LICENSE, TYPED_LICENSE))
+def test_other_bad_input_about_licences_ends_before_any_connection(fleet: Server, options: dict[str, Any], cause: str, cure: str) -> None:
+    refused(fleet, "esxi_license_validate", {"esxi_hostname": ["*"], **options}, cause, cure)
+
+
+@pytest.mark.parametrize(
+    ("text", "verdict", "words"),
+    [
+        (f"  {KEY.lower()} # bought in May", "well_formed", ""),
+        (KEY.replace("MARKR", "MARKB"), "key_malformed", "group 2"),
+        (f"{KEY} {OTHER_KEY}", "key_ambiguous", "2 different keys"),
+        ("", "key_malformed", "no letter"),
+    ],
+)
+def test_one_key_is_judged_without_an_endpoint(fleet: Server, text: str, verdict: str, words: str) -> None:
+    nobody: dict[str, Any] = dict.fromkeys(("hostname", "username", "password", "ca_file"))
+    result = run(fleet, "esxi_license_validate", license_key=text, **nobody)
+    (key,) = result["licenses"]
+    assert key["verdict"] == verdict and words in (key.get("text") or "") and no_key_in(str(result))
+    assert not result["changed"] and result["hosts"] == {}
+    assert result["endpoint"]["status"] == ("compliant" if verdict == "well_formed" else "failed")
 
 
 @pytest.mark.parametrize(("options", "cause", "cure"), SERVED.values(), ids=SERVED)

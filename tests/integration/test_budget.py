@@ -16,6 +16,9 @@ from tests.simulator import Simulator
 
 OURS = "fleetcare.esxi.esxi_ntp_align"
 CLOCK = ("QueryDateTime", "CurrentTime")
+# Beyond those of a run that finds all done: the key is decoded, the keys are looked at once it is added (three calls), hosts
+# and keys once they are assigned (three).
+LICENCE_LOOKS = 7
 KEPT: dict[str, Any] = {"esxi_hostname": ["*"], "ntp_servers": ["ntp1.example.com", "ntp2.example.com"]}
 NEW: dict[str, Any] = {"esxi_hostname": ["*"], "ntp_servers": ["192.0.2.77"]}
 
@@ -94,6 +97,50 @@ def test_calls_of_a_firewall_change(simulator: Callable[..., Simulator], hosts: 
     assert summary["logins"] == 1
 
 
+EIGHT, SEVEN, NEW_KEY = "FAKE0-HYPER-GEN08-XXXXX-EVERY", "FAKE0-HYPER-GEN07-XXXXX-EVERY", "FAKE0-THAT5-V8000-CPUPK-00001"
+
+
+def licensed(**every: Any) -> dict[str, Any]:
+    """As many hosts as are asked for, all of them held by one key of the inventory; another waits outside of it."""
+    known = {"name": "Enterprise Plus", "total": 100_000, "cost_unit": "cpuPackage"}
+    hosts = [{"count": 1, "name": "esx-{n:04d}.example.com", "profile": "8.0.3", "license": EIGHT, **every}]
+    return {"hosts": hosts, "licenses": [{"key": EIGHT, **known}, {"key": NEW_KEY, **known, "inventory": False}]}
+
+
+@pytest.mark.parametrize("hosts", [10, 1000])
+def test_calls_and_bytes_of_licences(simulator: Callable[..., Simulator], hosts: int) -> None:
+    sim = simulator(licensed(), hosts=hosts)
+    told = run(sim, "esxi_license_info", esxi_hostname=["*"], csv=True)
+    summary = sim.summary()
+    assert told["summary"] == {"compliant": hosts} and told["licenses"][-1]["used"] >= hosts
+    assert (summary["logins"], summary["logouts"], summary["writes"]) == (1, 1, 0)
+    assert summary["calls"] <= 12, summary["by_method"]
+    if hosts >= 1000:
+        assert (summary["bytes_in"] + summary["bytes_out"]) / hosts <= 450, summary
+    sim.clear_journal()
+
+    judged = run(sim, "esxi_license_validate", esxi_hostname=["*"], license_keys=[EIGHT, NEW_KEY])
+    assert judged["summary"] == {"compliant": hosts}
+    assert sim.summary()["calls"] <= 12, sim.summary()["by_method"]
+    sim.clear_journal()
+
+    # Read, add, read the keys again; a write each; read all again.
+    wish: dict[str, Any] = {"esxi_hostname": ["*"], "license_key": NEW_KEY, "state": "assigned"}
+    sim.act("set_license", key="evaluation")
+    done = run(sim, "esxi_license_validate", **wish)
+    summary = sim.summary()
+    assert done["summary"] == {"changed": hosts} and summary["logins"] == 1
+    assert summary["writes"] == hosts + 1
+    if hosts >= 1000:
+        assert (summary["bytes_in"] + summary["bytes_out"]) / hosts <= 2500, summary
+    sim.clear_journal()
+
+    assert not run(sim, "esxi_license_validate", **wish)["changed"]
+    again = sim.summary()
+    assert again["writes"] == 0 and again["calls"] <= 12, again["by_method"]
+    assert summary["calls"] - summary["writes"] <= again["calls"] + LICENCE_LOOKS, summary["by_method"]
+
+
 @pytest.fixture(scope="module")
 def thousand() -> Iterator[Server]:
     with served("fleet", hosts=1000) as server:
@@ -126,3 +173,15 @@ def test_memory_of_a_firewall_at_a_thousand_hosts(thousand: Server, tmp_path: pa
     thousand.control("/reset", {})
     spent = cost(tmp_path, thousand, FIREWALL, {"esxi_hostname": ["*"], "session": "single", **options}, memory=True)
     assert 0 < spent.memory <= most, spent.memory
+
+
+@pytest.mark.newest_only
+def test_memory_of_licences_at_a_thousand_hosts(thousand: Server, tmp_path: pathlib.Path) -> None:
+    thousand.control("/reset", {})
+    known = {"esxi_hostname": ["*"], "session": "single"}
+    spent = cost(tmp_path, thousand, "fleetcare.esxi.esxi_license_info", {**known, "csv": True}, memory=True)
+    assert 0 < spent.memory <= 128, spent.memory
+    thousand.control("/act", {"host": "*", "do": "set_license", "key": "evaluation"})
+    wish = {**known, "license_keys": [EIGHT, SEVEN], "state": "assigned"}
+    spent = cost(tmp_path, thousand, "fleetcare.esxi.esxi_license_validate", wish, memory=True)
+    assert 0 < spent.memory <= 165, spent.memory

@@ -37,6 +37,21 @@ WISHES: dict[str, list[dict[str, Any]]] = {
         {"services": [{"name": "web", "state": "closed"}], "waves": ["1", "20%", "100%"], "max_failures": 1},
         {"rules": [{"name": "vSphereClient", "allowed_hosts": {"ip_address": ["203.0.113.99"]}}]},
     ],
+    "esxi_license_info": [{}, {"csv": True, "warn_days": 3650}],
+    "esxi_license_validate": [
+        {},
+        {"license_keys": ["fake0 r1ght v8000 cpupk 00001", "FAKE0-HYPER-GEN07-XXXXX-EVERY", "FAKE0-HYPER-GEN08-XXXXX-EVERY"]},
+        {"license_key": "FAKE0-UNL1T-V8000-CPUPK-00022", "state": "assigned", "labels": {"owner": "platform"}},
+        {"from_inventory": True, "state": "assigned", "waves": ["1", "20%", "100%"], "max_failures": 3},
+        {
+            "license_keys": ["FAKE0-TW0PK-V8000-CPUPK-00023", "FAKE0-HYPER-GEN06-XXXXX-EVERY", "FAKE0-GEN70-V7000-CPUPK-00002"],
+            "state": "assigned",
+            "edition": "*plus*",
+            "from_inventory": True,
+        },
+        {"license_key": "FAKE0-R1GHT-V8000-CPUPK-00001", "state": "absent"},
+        {"license_keys": ["FAKE0-R1GHT-V8000-CPUPK-00001", "FAKE0-HYPER-GEN08-XXXXX-EVERY"], "state": "absent", "allow_unlicensed": True},
+    ],
     "esxi_ntp_align": [
         {"ntp_servers": ["192.0.2.1", "192.0.2.2"], "service_state": "started", "service_policy": "on"},
         {"ntp_servers": ["192.0.2.9"], "ntp_servers_state": "present"},

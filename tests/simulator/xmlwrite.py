@@ -33,8 +33,8 @@ def frozen(value: Any) -> Any:
 
 
 def escape(text: str) -> str:
-    if "&" in text or "<" in text or ">" in text:
-        return text.replace("&", "&amp;").replace(">", "&gt;").replace("<", "&lt;")
+    if "&" in text or "<" in text or ">" in text or "\r" in text:
+        return text.replace("&", "&amp;").replace(">", "&gt;").replace("<", "&lt;").replace("\r", "&#13;")
     return text
 
 

@@ -15,7 +15,7 @@ from .errors import BadInput
 from .license_key import KeyMistake, LicenseKey, read_key
 from .license_model import AddKey, AssignKey, Host, Inventory, License, RemoveKey, SetLabel, UnassignKey
 from .license_pool import Pooled, Seeker, assign
-from .plan import Change, Finding, Meaning, Plan
+from .plan import Change, Finding, Meaning, Plan, plain
 
 _MANUAL = "LicenseManager and LicenseAssignmentManager in the vSphere API reference"
 MEANINGS = {
@@ -731,33 +731,34 @@ def report(state: Host | Inventory | None, wanted: Wanted, seen: Survey, *, full
     }
     if not full:
         return short
-    left = None if held is None else held.days_left(seen.now)
     certificate = state.certificate
     return {
+        **_license_report(held, seen),
         **short,
-        "fingerprint": None if held is None else held.key.fingerprint,
-        "edition": None if held is None else held.edition,
-        "license_name": None if held is None else held.name,
         "version": state.version,
         "generation": state.generation,
         "managed_by": "vcf_operations" if state.by_files else None,
         "processors": state.packages,
         "cores": state.cores,
         "units": None if held is None or held.is_evaluation else held.units(state.packages, state.cores),
-        "unit": None if held is None else held.unit or None,
-        "expires": held.expires.isoformat() if held and held.expires else None,
-        "days_left": None if left is None else round(left, 2),
         "evaluation_days": None if state.evaluation_days is None else round(state.evaluation_days, 2),
         "features_in_use": sorted(state.in_use) or None,
-        "certificate": None
-        if certificate is None
-        else {
-            "subject": certificate.subject,
-            "issuer": certificate.issuer,
-            "not_before": certificate.not_before.isoformat() if certificate.not_before else None,
-            "not_after": certificate.not_after.isoformat() if certificate.not_after else None,
-            "status": certificate.status,
-        },
+        "certificate": None if certificate is None else plain(certificate),
+    }
+
+
+def _license_report(held: License | None, seen: Survey) -> dict[str, Any]:
+    if held is None:
+        return {}
+    left = held.days_left(seen.now)
+    return {
+        "license": held.key.masked,
+        "fingerprint": held.key.fingerprint,
+        "edition": held.edition,
+        "license_name": held.name,
+        "unit": held.unit or None,
+        "expires": held.expires.isoformat() if held.expires else None,
+        "days_left": None if left is None else round(left, 2),
     }
 
 
@@ -790,7 +791,7 @@ def overview(seen: Survey, wanted: Wanted, plans: Mapping[str, Plan], away: Mapp
     if inventory is not None:
         result["at_risk"] = _at_risk(seen, wanted, plans, away)
         if wanted.csv:
-            result["csv"] = _csv(seen, plans)
+            result["csv"] = _csv(seen, plans, away)
     return result
 
 
@@ -885,8 +886,14 @@ _COLUMNS = (
 )
 
 
-def _csv(seen: Survey, plans: Mapping[str, Plan]) -> str:
+def _csv(seen: Survey, plans: Mapping[str, Plan], away: Mapping[str, str]) -> str:
     lines = [",".join(_COLUMNS)]
+    users = {user.entity: user for user in (seen.inventory.users if seen.inventory else ())}
+    for name, moid in away.items():  # all that is known of them is what vCenter remembers
+        user = users.get(moid)
+        facts = _license_report(seen.inventory.of(user.key) if user and seen.inventory else None, seen)
+        row = {**facts, "host": name, "moid": moid, "findings": "host_away"}
+        lines.append(",".join(_cell(row.get(column)) for column in _COLUMNS))
     for name, made in plans.items():
         facts = report(made.observed, Wanted(), seen, full=True)
         certificate = facts.get("certificate") or {}

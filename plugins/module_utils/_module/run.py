@@ -21,11 +21,22 @@ from .pipeline import execute, findings_of
 _BAD = ("failed", "unreachable", "skipped")
 
 
+class _Module(AnsibleModule):  # type: ignore[misc] # ansible-core has no types
+    params: dict[str, Any]
+
+    def fail_json(self, msg: str, **result: Any) -> None:
+        """Without what was given for options that do not exist: ansible-core 2.16 shows it at -vvv, and it may be a
+        secret behind a misspelt name."""
+        known = {name for option, spec in self.argument_spec.items() for name in (option, *spec.get("aliases", ()))}
+        self.params = {name: value for name, value in self.params.items() if name in known}
+        super().fail_json(msg, **result)
+
+
 def run(feature: Feature) -> None:
     """What a module's ``main`` does."""
     # A process of seconds that mostly builds trees: looking for cycles costs a fifth of its CPU and finds none.
     gc.set_threshold(200_000)
-    module = AnsibleModule(argument_spec=options_of(feature), supports_check_mode=True)
+    module = _Module(argument_spec=options_of(feature), supports_check_mode=True)
     if vmomi.IMPORT_ERROR:
         module.fail_json(msg=missing_required_lib("pyvmomi"), exception=vmomi.IMPORT_ERROR)
     try:

@@ -253,3 +253,43 @@ def test_a_signal_while_a_connection_is_taken_does_not_hang_the_run(tmp_path: Pa
         """,
     )
     assert ended.stdout.strip() == "signal SIGTERM was received", ended.stderr
+
+
+def watchers() -> int:
+    return sum(thread.name == "guard" for thread in threading.enumerate())
+
+
+def test_a_run_that_has_ended_leaves_no_watch_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_LOOK_SECONDS", 0.02)
+    before = watchers()
+    for _run_number in range(30):
+        guard = Guard(60)
+        guard.watch()
+        guard.close()
+    ends = time.monotonic() + 5
+    while watchers() > before and time.monotonic() < ends:
+        time.sleep(0.01)
+    assert watchers() <= before
+
+
+def test_closing_is_no_stop() -> None:
+    guard = Guard(60)
+    guard.watch()
+    guard.close()
+    guard.close()
+    assert guard.reason == "" and guard.pause(0)
+    guard.check()
+
+
+def test_a_watch_that_was_not_closed_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The judge of the test above."""
+    monkeypatch.setattr(module, "_LOOK_SECONDS", 0.02)
+    before = set(threading.enumerate())
+    guard = Guard(60)
+    guard.watch()
+    (watch,) = [thread for thread in set(threading.enumerate()) - before if thread.name == "guard"]
+    watch.join(0.2)
+    assert watch.is_alive()
+    guard.close()
+    watch.join(5)
+    assert not watch.is_alive()

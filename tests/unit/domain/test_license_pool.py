@@ -103,8 +103,9 @@ def executed(hosts: Sequence[Seeker], pool: Sequence[Pooled], plan: Assignment, 
         else:
             name = running.pop(roll.randrange(len(running)))
             ended += 1
-            if by_name[name].holds is not None:
-                taken[by_name[name].holds] -= by_name[name].units
+            given_up = by_name[name].holds
+            if given_up is not None:
+                taken[given_up] -= by_name[name].units
             for other in behind.get(name, ()):
                 awaited[other].remove(name)
                 if not awaited[other]:
@@ -229,7 +230,8 @@ def brute(hosts: Sequence[Seeker], pool: Sequence[Pooled]) -> tuple[int, int, in
             for key in () if state[at] else host.needs:
                 if key == host.holds or key not in limit:
                     continue
-                if limit[key] is None or taken.get(key, 0) + host.needs[key] <= limit[key]:
+                most = limit[key]
+                if most is None or taken.get(key, 0) + host.needs[key] <= most:
                     onward = (*state[:at], key, *state[at + 1 :])
                     if onward not in seen:
                         seen.add(onward)

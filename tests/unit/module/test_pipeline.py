@@ -579,7 +579,7 @@ class FakeModule:
 
 
 def ran(monkeypatch: pytest.MonkeyPatch, execute: Callable[..., Outcome], **params: Any) -> Exit:
-    monkeypatch.setattr(door, "AnsibleModule", FakeModule)
+    monkeypatch.setattr(door, "_Module", FakeModule)
     monkeypatch.setattr(door, "execute", execute)
     monkeypatch.setattr(FakeModule, "params", {"fail_on": "any", **params})
     with pytest.raises(Exit) as caught:

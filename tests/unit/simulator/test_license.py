@@ -950,7 +950,7 @@ def test_every_option_has_a_default_in_the_profile() -> None:
 def test_a_fleet_is_cheap_to_ask() -> None:
     """What does not change is made once, and written once."""
     sim = Simulator({"hosts": [{"count": 1000, "name": "h{n}"}]})
-    manager = sim.world.objects["LicenseAssignmentManager"]
+    manager: Any = sim.world.objects["LicenseAssignmentManager"]
     first, second = (manager.QueryAssignedLicenses(None) for _turn in range(2))
     assert len(first) == 1001 and all(one is two for one, two in zip(first, second, strict=True))
     assert len({id(one.assignedLicense) for one in first}) == 2
