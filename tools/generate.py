@@ -354,6 +354,11 @@ def report_playbook(found: Module) -> tuple[str, str]:
                 "loop_control": {"label": "{{ item.key }}, {{ item.value.status }}"},
             },
             {
+                "name": "Hosts at risk, the worst first",
+                "ansible.builtin.debug": {"msg": f"{{{{ {result}.at_risk | map(attribute='host') }}}}"},
+                "when": f"{result}.at_risk | default([]) | length > 0",
+            },
+            {
                 "name": "What was found beside the hosts",
                 "ansible.builtin.debug": {
                     "msg": f"{{{{ item.level }}}}: {{{{ item.code }}}}: {{{{ item.text }}}}: {{{{ {result}.hints[item.code] }}}}"

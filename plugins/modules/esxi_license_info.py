@@ -125,7 +125,7 @@ hosts:
       type: dict
 licenses:
   description:
-    - The keys that were given, or all that the endpoint has, with their first and last group only.
+    - All keys that the endpoint has, with their first and last group only.
   returned: always
   type: list
   elements: dict
@@ -137,7 +137,7 @@ licenses:
       description: Twelve digits that are the same for the same key in every run.
       type: str
     verdict:
-      description: V(good), V(well_formed) without a connection, or the code of the worst finding.
+      description: V(good), V(evaluation), or the code of the worst finding.
       type: str
     text:
       description: The evidence.
@@ -145,10 +145,6 @@ licenses:
     hint:
       description: The next step.
       type: str
-    position:
-      description: For a text that is no key, where its first wrong character stands, counted from 1.
-      returned: where it can be told
-      type: int
     name:
       description: What the server calls it.
       type: str

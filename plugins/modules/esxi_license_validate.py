@@ -23,7 +23,7 @@ description:
 options:
   license_key:
     description:
-      - One licence key. Case, dashes, quotes, invisible characters and a note beside it do not matter.
+      - One licence key. Case, dashes, quotes, invisible characters and a note behind C(#) do not matter.
       - It is never shown whole in any output.
     type: str
     aliases: [licence_key]
@@ -158,7 +158,7 @@ licenses:
       description: Twelve digits that are the same for the same key in every run.
       type: str
     verdict:
-      description: V(good), V(well_formed) without a connection, or the code of the worst finding.
+      description: V(good), V(evaluation), V(well_formed) without a connection, or the code of the worst finding.
       type: str
     text:
       description: The evidence.
@@ -166,6 +166,10 @@ licenses:
     hint:
       description: The next step.
       type: str
+    entry:
+      description: For a text that is no key, the number of its entry in O(license_keys).
+      returned: for entries of a list that are no keys
+      type: int
     position:
       description: For a text that is no key, where its first wrong character stands, counted from 1.
       returned: where it can be told

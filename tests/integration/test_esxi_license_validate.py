@@ -143,14 +143,14 @@ def test_host_by_itself_under_a_vcenter_is_left_to_that(simulator: Start) -> Non
 
 
 def test_pool_over_generations(simulator: Start) -> None:
-    """Every host that any key can have is served, and none of those that are well is touched."""
+    """Every host that any key can have is served, and of those that are well none is touched but one of an over-used key."""
     sim = simulator("licensing")
     before = held(sim)
     pool = ["FAKE0-UNL1T-V8000-CPUPK-00022", "FAKE0-GEN70-V7000-CPUPK-00002", "FAKE0-GEN60-V6000-CPUPK-00003"]
     done = thrice(sim, license_keys=pool, from_inventory=True)
-    assert done["summary"] == {"changed": 4, "compliant": 13, "unreachable": 1}, done["msg"]
+    assert done["summary"] == {"changed": 5, "compliant": 12, "unreachable": 1}, done["msg"]
     after = held(sim)
-    assert {name for name in after if after[name] != before[name]} == {f"esx-{number}.example.com" for number in (12, 13, 14, 18)}
+    assert {name for name in after if after[name] != before[name]} == {f"esx-{number}.example.com" for number in (12, 13, 14, 16, 18)}
 
 
 def test_mixed_fleet_gets_the_key_of_each_generation(simulator: Start) -> None:
@@ -471,11 +471,14 @@ def test_assignment_without_effect_is_a_failure_with_its_numbers(simulator: Star
     sim = simulator(fleet([host(1), host(2, license=C)], [licence(A, total=8, **behaviour), licence(C, edition="esx.other")]))
     result = ours(sim, license_key=A, edition="esx.enterprisePlus*")
     assert set(statuses(result)) == {"failed"}
-    for name, had in ((ONE, "Product Evaluation"), (TWO, "Enterprise Plus C")):
-        assert "still_in_evaluation" in codes(result["hosts"][name])
-        assert had in result["hosts"][name]["failure"]["cause"] and "needs 2 cpuPackage" in result["hosts"][name]["failure"]["cause"]
+    for name, code, had in (
+        (ONE, "still_in_evaluation", "needs 2 cpuPackage"),
+        (TWO, "key_not_in_force", f"{shown(C)} (Enterprise Plus C)"),
+    ):
+        assert code in codes(result["hosts"][name])
+        assert had in result["hosts"][name]["failure"]["cause"]
     checked = ours(sim, check=True, license_key=A, edition="esx.enterprisePlus*")
-    assert "still_in_evaluation" not in str(checked["hosts"]), "only the run that wrote knows of it"
+    assert not {"still_in_evaluation", "key_not_in_force"} & codes(checked["hosts"][TWO]), "only the run that wrote knows of it"
 
 
 def test_one_bad_host_hides_none(simulator: Start) -> None:
@@ -578,6 +581,8 @@ def test_hosts_at_risk_come_worst_first(simulator: Start) -> None:
         {"host": "esx-18.example.com", "codes": ["key_wrong_generation"]},
         {"host": "esx-09.example.com", "codes": ["key_expires_soon", "certificate_expires_soon"]},
         {"host": "esx-12.example.com", "codes": ["host_in_evaluation"]},
+        {"host": "esx-15.example.com", "codes": ["key_over_used"]},
+        {"host": "esx-16.example.com", "codes": ["key_over_used"]},
     ]
     assert written(sim) == [] and sim.summary()["sessions"] == []
     far = run(sim, "esxi_license_info", esxi_hostname=["*"], warn_days=3650)["at_risk"]

@@ -30,7 +30,7 @@ MADE_BY_A_CALL: set[Any] = {
     vim.event.EventHistoryCollector,
     vmodl.query.PropertyCollector.Filter,
 }
-VCENTER_ONLY: set[Any] = {vim.ClusterComputeResource, vim.ExtensionManager, vim.CustomFieldsManager}
+VCENTER_ONLY: set[Any] = {vim.ClusterComputeResource, vim.ExtensionManager, vim.CustomFieldsManager, vim.LicenseAssignmentManager}
 BARE = ("VpxSettings", "HostAgentSettings")  # the server's own OptionManager is one of these; a host's is there
 
 

@@ -22,7 +22,7 @@ MEANINGS = {
     "key_malformed": Meaning(
         "error",
         "The text is no licence key.",
-        "Copy the key again from the portal; it has five groups of five characters, without B, I, O and S.",
+        "Copy the key again from the portal.",
         "data structure LicenseKey in the VCF API reference",
     ),
     "key_ambiguous": Meaning(
@@ -109,6 +109,13 @@ MEANINGS = {
     ),
     "key_used_elsewhere": Meaning(
         "note", "Others than the selected hosts hold the key, too.", "Nothing to do; their units are taken into account.", _MANUAL
+    ),
+    "key_without_labels": Meaning("note", "Only vCenter keeps labels of keys.", "Leave labels out.", _MANUAL),
+    "key_not_in_force": Meaning(
+        "error",
+        "The server took the key, and the host runs on another one.",
+        "Look at the licence tab of the host; another user or a vCenter may have set its key.",
+        "read back by QueryAssignedLicenses or LicenseManager.licenses",
     ),
     "key_in_use": Meaning(
         "error",
@@ -241,18 +248,20 @@ class Wanted:
 @dataclass(frozen=True, kw_only=True)
 class Survey:
     """What all hosts and keys together say. ``goals``: the licence that a host is to get, by object id; ``reasons``: why
-    it gets none; ``sent``: what was tried at the endpoint; ``selected``: the hosts that are meant, whether they could be read or not; ``over``: they
-    are done."""
+    it gets none; ``misfits``: why a key fits nobody; ``sent``: what was tried at the endpoint; ``selected``: the hosts that are meant, whether they could be read or not; ``over``: they
+    are done; ``staying``: those of them that no wave has room for."""
 
     inventory: Inventory | None = None
     pool: tuple[License, ...] = ()
     goals: Mapping[str, License] = field(default_factory=dict)
     after: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     reasons: Mapping[str, Finding] = field(default_factory=dict)
+    misfits: Mapping[LicenseKey, Finding] = field(default_factory=dict)
     hosts: tuple[Host, ...] = ()
     sent: tuple[Change, ...] = ()
     selected: frozenset[str] = frozenset()
     over: bool = False
+    staying: frozenset[str] = frozenset()
 
     @property
     def now(self) -> datetime.datetime | None:
@@ -269,6 +278,8 @@ def parse(params: Mapping[str, Any]) -> Wanted:
         raise BadInput("license_key and license_keys are both given", hint="Use license_keys for more than one key.")
     texts = [params["license_key"]] if params.get("license_key") is not None else params.get("license_keys") or []
     option = "license_key" if params.get("license_key") is not None else "license_keys"
+    if params.get("license_keys") is not None and not texts:
+        raise BadInput("license_keys is an empty list", hint="Leave it out, or fill it; often a variable is empty there.")
     keys: dict[LicenseKey, None] = {}
     mistakes = []
     for number, text in enumerate(texts, 1):
@@ -313,8 +324,10 @@ def _check_sense(wanted: Wanted) -> None:
         raise BadInput("allow_unlicensed is for keys that are taken away", hint="Use it with state: absent.")
 
 
-def is_offline(wanted: Wanted) -> bool:
-    return wanted.state == "valid" and bool(wanted.keys or wanted.mistakes) and not wanted.from_inventory
+def is_offline(wanted: Wanted, has_endpoint: bool) -> bool:
+    """Form alone is judged without an endpoint, and where there is nothing that an endpoint could be asked about."""
+    asked = wanted.state == "valid" and not wanted.from_inventory and bool(wanted.keys or wanted.mistakes)
+    return asked and not (has_endpoint and wanted.keys)
 
 
 def needs_hosts(wanted: Wanted) -> bool:
@@ -349,7 +362,7 @@ def _is_edition(known: License, pattern: str) -> bool:
 
 def _misfit(known: License, host: Host) -> Finding | None:
     """What keeps a good key from this host, apart from its units, or None."""
-    if known.generation and host.generation and known.generation != host.generation.partition(".")[0]:
+    if known.generation and host.generation and known.generation != host.generation:
         text = f"{known.key.masked} is for version {known.version}, the host ({host.version}) takes licences of version {host.generation}"
         return _found("key_wrong_generation", text)
     lacking = sorted(host.in_use - known.features) if known.features else []
@@ -396,8 +409,9 @@ def _of_date(known: License, seen: Survey, wanted: Wanted) -> list[Finding]:
     return found
 
 
-def _bracket(left: float, wanted: Wanted) -> int:
-    return 0 if left <= 0 else 1 if left <= wanted.warn_days else 2
+def _bracket(left: float | None, wanted: Wanted) -> int:
+    """0: over, 1: soon, 2: not soon, or never."""
+    return 2 if left is None or left > wanted.warn_days else 0 if left <= 0 else 1
 
 
 def _units_short(known: License, host: Host, seen_users: str, free: int) -> Finding:
@@ -422,7 +436,7 @@ def _listed(names: Iterable[str], most: int = _LISTED) -> str:
 
 
 def survey(states: Iterable[Host], common: Mapping[str, Any], wanted: Wanted) -> Survey:
-    """Who is to get which key. ``common``: the ``inventory``; ``attempted``: what could be added to it has been."""
+    """Who is to get which key. ``common``: the ``inventory``, and what the pipeline says of the run (see ``Whole``)."""
     inventory: Inventory | None = common.get("inventory")
     hosts = tuple(states)
     if inventory is None:
@@ -433,6 +447,7 @@ def survey(states: Iterable[Host], common: Mapping[str, Any], wanted: Wanted) ->
         sent=tuple(common.get("sent") or ()),
         selected=frozenset(common.get("selected") or ()),
         over=bool(common.get("over")),
+        staying=frozenset(common.get("staying") or ()),
     )
     if wanted.state not in ("valid", "assigned") or not (wanted.keys or wanted.from_inventory):
         return seen
@@ -446,56 +461,98 @@ def survey(states: Iterable[Host], common: Mapping[str, Any], wanted: Wanted) ->
 
 
 def _assigned(seen: Survey, pool: list[License], hosts: list[Host], wanted: Wanted) -> Survey:
+    """Hosts without a good licence come first; those that have one of another key get what is left, and nobody moves for
+    them."""
     by_id = {known.key.fingerprint: known for known in pool}
-    kinds: dict[tuple[Any, ...], dict[str, int]] = {}
+    seekers = _seekers(by_id, hosts)
     held: Counter[str] = Counter()
-    seekers = []
-    for host in hosts:
-        kind = (host.generation, host.packages, host.cores, host.in_use)
-        if kind not in kinds:
-            kinds[kind] = {known.key.fingerprint: known.units(host.packages, host.cores) for known in pool if not _misfit(known, host)}
-        holds = host.key.fingerprint if host.key and host.key.fingerprint in by_id else None
-        units = by_id[holds].units(host.packages, host.cores) if holds else 0
-        if holds:
-            held[holds] += units
-        seekers.append(Seeker(id=host.moid, needs=kinds[kind], holds=holds, units=units))
-    left = {name: None if known.free is None else known.free + held[name] for name, known in by_id.items()}
-    soon = {name for name, known in by_id.items() if _bracket(known.days_left(seen.now) or 1e9, wanted) < 2}
-    plan = assign(seekers, [Pooled(id=name, free=free, rank=int(name in soon)) for name, free in left.items()])
+    for seeker in seekers:
+        if seeker.holds:
+            held[seeker.holds] += seeker.units
+    # What others use is what the server counts beyond the hosts that are seen here; it may not count yet.
+    left = {name: known.total - max((known.used or 0) - held[name], 0) if known.total else None for name, known in by_id.items()}
+    soon = {name for name, known in by_id.items() if _bracket(known.days_left(seen.now), wanted) < 2}
+    keys = [Pooled(id=name, free=free, rank=int(name in soon)) for name, free in left.items()]
+    seekers = _crowded_out(seekers, left, held)
+    content = {host.moid for host in hosts if _is_content(host, by_id, seen)}
+    first = assign([seeker for seeker in seekers if seeker.id not in content], keys)
+    then = assign([_settled(seeker, first.keys) for seeker in seekers], keys) if content else first
+    plan = {**first.keys, **then.keys}
+    gone: dict[str | None, list[str]] = {}
+    for seeker in seekers:
+        if seeker.id in first.keys:
+            gone.setdefault(seeker.holds, []).append(seeker.id)
+    after = {**{moid: tuple(sorted(gone.get(name, ()))) for moid, name in then.keys.items() if moid not in first.keys}, **first.after}
     taken: Counter[str] = Counter()
     unserved = []
     for host, seeker in zip(hosts, seekers, strict=True):
-        key = plan.keys.get(seeker.id, seeker.holds)
+        key = plan.get(seeker.id, seeker.holds)
         if key:
             taken[key] += seeker.needs.get(key, seeker.units)
         if key not in seeker.needs:
             unserved.append(host)
+    goals = {moid: by_id[name] for moid, name in plan.items()}
     free = {name: None if most is None else most - taken[name] for name, most in left.items()}
-    goals = {moid: by_id[name] for moid, name in plan.keys.items()}
-    return replace(
-        seen,
-        goals=goals,
-        after=plan.after,
-        reasons=_reasons(seen, pool, unserved, free, goals, wanted),
-    )
+    seen = replace(seen, goals=goals, after={moid: others for moid, others in after.items() if others})
+    return _explained(seen, pool, unserved, free, wanted)
 
 
-def _reasons(
-    seen: Survey, pool: list[License], hosts: list[Host], free: Mapping[str, int | None], goals: Mapping[str, License], wanted: Wanted
-) -> dict[str, Finding]:
-    """Why a host gets none of the keys; alike hosts have the same reason, which is made once."""
+def _seekers(by_id: Mapping[str, License], hosts: list[Host]) -> list[Seeker]:
+    """Hosts that are alike share what they need."""
+    kinds: dict[tuple[Any, ...], dict[str, int]] = {}
+    seekers = []
+    for host in hosts:
+        kind = (host.generation, host.packages, host.cores, host.in_use)
+        if kind not in kinds:
+            kinds[kind] = {name: known.units(host.packages, host.cores) for name, known in by_id.items() if not _misfit(known, host)}
+        holds = host.key.fingerprint if host.key and host.key.fingerprint in by_id else None
+        units = by_id[holds].units(host.packages, host.cores) if holds else 0
+        seekers.append(Seeker(id=host.moid, needs=kinds[kind], holds=holds, units=units))
+    return seekers
+
+
+def _crowded_out(seekers: list[Seeker], left: Mapping[str, int | None], held: Mapping[str, int]) -> list[Seeker]:
+    """Of a key that is used beyond its units, the last hosts count as having none, so that they go elsewhere if they can."""
+    excess = {name: held[name] - most for name, most in left.items() if most is not None and held[name] > most}
+    found = {}
+    for seeker in sorted(seekers, key=lambda seeker: seeker.id, reverse=True) if excess else ():
+        if seeker.holds and excess.get(seeker.holds, 0) > 0 and seeker.holds in seeker.needs:
+            excess[seeker.holds] -= seeker.units
+            found[seeker.id] = replace(seeker, needs={name: need for name, need in seeker.needs.items() if name != seeker.holds})
+    return [found.get(seeker.id, seeker) for seeker in seekers]
+
+
+def _is_content(host: Host, by_id: Mapping[str, License], seen: Survey) -> bool:
+    """Whether it runs on a good key, though on none of the pool."""
+    held = host.license
+    if held is None or host.key is None or host.key.fingerprint in by_id or held.refusal or _misfit(held, host):
+        return False
+    left = held.days_left(seen.now)
+    return left is None or left > 0
+
+
+def _settled(seeker: Seeker, keys: Mapping[str, str]) -> Seeker:
+    """As it is after the first round: it stays where it is then."""
+    key = keys.get(seeker.id, seeker.holds)
+    if key is None:
+        return seeker
+    units = seeker.needs.get(key, seeker.units)
+    return replace(seeker, needs={key: units} if key in seeker.needs else {}, holds=key, units=units)
+
+
+def _explained(seen: Survey, pool: list[License], hosts: list[Host], free: Mapping[str, int | None], wanted: Wanted) -> Survey:
+    """Why hosts get none of the keys; alike hosts have the same reason, which is made once."""
     inventory = seen.inventory
     good = {known.key for known in pool}
     asked = [known for key in wanted.keys if key not in good and inventory and (known := inventory.of(key))]
-    undecoded = [_not_decoded(key, inventory) for key in wanted.keys if inventory and key in inventory.undecoded]
-    of_keys = undecoded + [
-        _unfit(known, wanted, seen.now) or _found("key_not_added", f"{known.key.masked} ({known.name})") for known in asked
-    ]
+    of_keys = [_not_decoded(key, inventory) for key in wanted.keys if inventory and key in inventory.undecoded]
+    of_keys += [_unfit(known, wanted, seen.now) or _found("key_not_added", f"{known.key.masked} ({known.name})") for known in asked]
     names = {host.moid: host.name for host in seen.hosts}
     coming: dict[LicenseKey, list[str]] = {}
-    for moid, known in goals.items():
+    for moid, known in seen.goals.items():
         coming.setdefault(known.key, []).append(names.get(moid, moid))
     made: dict[tuple[Any, ...], Finding] = {}
+    misfits: dict[LicenseKey, Finding] = {}
     reasons = {}
     for host in hosts:
         kind = (host.generation, host.packages, host.cores, host.in_use, host.version)
@@ -504,11 +561,13 @@ def _reasons(
             for known in pool:
                 users = _users(seen, known, coming.get(known.key, ()))
                 found.append(_misfit(known, host) or _units_short(known, host, users, free[known.key.fingerprint] or 0))
+                misfits.setdefault(known.key, found[-1])
             count = sum(known.is_for_esxi and not known.is_evaluation for known in inventory.licenses.values()) if inventory else 0
             nothing = _found("pool_empty", f"of the inventory's keys {count} are for ESXi")
             made[kind] = min(found, key=lambda finding: (_NEAREST.index(finding.code), finding.text), default=nothing)
         reasons[host.moid] = made[kind]
-    return reasons
+    serving = {known.key for known in seen.goals.values()} | {host.key for host in seen.hosts}
+    return replace(seen, reasons=reasons, misfits={key: finding for key, finding in misfits.items() if key not in serving})
 
 
 def _users(seen: Survey, known: License, coming: Iterable[str] = ()) -> str:
@@ -536,18 +595,26 @@ def plan(state: Host, wanted: Wanted, seen: Survey) -> Plan:
         if goal and wanted.state == "assigned" and state.key != goal.key:
             changes = (AssignKey(goal),)
             if state.taken == goal.key:
-                had = f"{state.license.name} is assigned" if state.license else "nothing is assigned"
-                findings.append(_found("still_in_evaluation", f"{goal.key.masked} was taken, and {had} ({_size(state, goal)})"))
+                findings.append(_not_taken(state, goal))
     elif wanted.state == "absent":
         going = [key for key in (state.key, *state.also) if key in wanted.keys]
         if going and state.vcenter:
             findings += _obstacles(state, wanted)
         elif wanted.allow_unlicensed:
             changes = tuple(UnassignKey(key) for key in going if key)
+            if state.kept and going:
+                findings.append(_found("key_kept", f"the host still runs on {_listed(key.masked for key in going if key)}"))
         elif going:
             keys = _listed(key.masked for key in going if key)
             findings.append(_found("last_key", f"it runs on {keys}" if not state.also else f"it may be running on {keys}"))
     return Plan(observed=state, changes=changes, findings=tuple(findings), after=seen.after.get(state.moid, ()) if changes else ())
+
+
+def _not_taken(state: Host, goal: License) -> Finding:
+    if state.key and state.license:
+        return _found("key_not_in_force", f"{goal.key.masked} was taken, and the host runs on {state.key.masked} ({state.license.name})")
+    had = f"{state.license.name} is assigned" if state.license else "nothing is assigned"
+    return _found("still_in_evaluation", f"{goal.key.masked} was taken, and {had} ({_size(state, goal)})")
 
 
 def _obstacles(state: Host, wanted: Wanted) -> list[Finding]:
@@ -593,7 +660,8 @@ def _licensed(state: Host, wanted: Wanted, seen: Survey) -> list[Finding]:
         return [_found("host_unlicensed", "nothing is assigned to it")]
     if not held.is_evaluation:
         misfit = _misfit(held, state)
-        return [*([misfit] if misfit else []), *_of_date(held, seen, wanted)]
+        known = (seen.inventory.licenses.get(held.key) if seen.inventory else None) or held
+        return [*([misfit] if misfit else []), *_of_key(known, seen, wanted)]
     if state.evaluation_days is None:
         return [_found("host_in_evaluation", "it does not say how long")]
     if state.evaluation_days <= 0:
@@ -615,7 +683,9 @@ def _certified(state: Host, wanted: Wanted, seen: Survey) -> list[Finding]:
 
 
 def after(read: Host, predicted: Host, waited: bool) -> Host:
-    return replace(read, taken=predicted.key) if predicted.key and read.key != predicted.key else read
+    if predicted.key is None and read.key is not None:
+        return replace(read, kept=True)
+    return replace(read, taken=predicted.key) if read.key != predicted.key else read
 
 
 def settled(state: Host, wanted: Wanted, seen: Survey) -> bool:
@@ -637,7 +707,7 @@ def endpoint_plan(seen: Survey, wanted: Wanted) -> Plan:
         return Plan(observed=None, findings=tuple(mistakes))
     findings = [*mistakes, *([_found("license_unreadable", inventory.denied)] if inventory.denied else [])]
     changes: list[Change] = []
-    if not wanted.state or not wanted.judges_keys:
+    if not wanted.state:
         for known in inventory.licenses.values():
             findings += _of_key(known, seen, wanted)
     for key in wanted.keys:
@@ -668,6 +738,24 @@ def _of_key(known: License, seen: Survey, wanted: Wanted) -> list[Finding]:
     return found
 
 
+def _going(key: LicenseKey, seen: Survey, wanted: Wanted, inventory: Inventory) -> tuple[list[Finding], list[Change]]:
+    """Whether a key can be removed. That others hold it is no error where some hosts were meant: they gave it up."""
+    known = inventory.licenses.get(key)
+    if known is None or any(host.vcenter or key in (host.key, *host.also) for host in seen.hosts if not inventory.is_vcenter):
+        return [], []
+    expected = [host for host in seen.hosts if host.key == key and host.moid not in seen.staying]
+    leaving = {host.moid: known.units(host.packages, host.cores) for host in expected if wanted.allow_unlicensed and not seen.over}
+    left = [user.name for user in inventory.holders(key) if user.entity not in leaving]
+    unseen = (known.used or 0) - sum(leaving.values())
+    level = "note" if seen.selected else "error"
+    if left:
+        return [_found("key_in_use", f"{key.masked} is held by {_listed(left)}", level=level)], []
+    if inventory.is_vcenter and unseen > 0 and not seen.over:
+        return [_found("key_in_use", f"{key.masked}: {unseen} units are in use by somebody who cannot be seen", level=level)], []
+    kept = [_found("key_kept", f"{key.masked} ({known.name}) is still listed")] if RemoveKey(key) in seen.sent else []
+    return kept, [RemoveKey(key)]
+
+
 def _given(key: LicenseKey, seen: Survey, wanted: Wanted) -> tuple[list[Finding], list[Change]]:
     """A key that was asked about: what is said of it, and what is done with it at a vCenter."""
     inventory = seen.inventory
@@ -676,15 +764,7 @@ def _given(key: LicenseKey, seen: Survey, wanted: Wanted) -> tuple[list[Finding]
         return [], []
     users = inventory.holders(key)
     if wanted.state == "absent":
-        expected = seen.hosts if wanted.allow_unlicensed and not seen.over else ()
-        leaving = {host.moid for host in expected if host.key == key and not host.vcenter}
-        left = [user.name for user in users if user.entity not in leaving]
-        if key not in inventory.licenses or (not inventory.is_vcenter and any(key in (host.key, *host.also) for host in seen.hosts)):
-            return [], []
-        if left:
-            return [_found("key_in_use", f"{key.masked} is held by {_listed(left)}")], []
-        kept = [_found("key_kept", f"{key.masked} ({inventory.licenses[key].name}) is still listed")] if RemoveKey(key) in seen.sent else []
-        return kept, [RemoveKey(key)]
+        return _going(key, seen, wanted, inventory)
     if key in inventory.undecoded and not inventory.denied:
         return [_not_decoded(key, inventory)], []
     if known is None:
@@ -697,6 +777,8 @@ def _given(key: LicenseKey, seen: Survey, wanted: Wanted) -> tuple[list[Finding]
     elsewhere = [user.name for user in users if user.entity not in seen.selected]
     if elsewhere:
         found.append(_found("key_used_elsewhere", f"{key.masked} is held by {_listed(elsewhere)}"))
+    if wanted.state == "assigned" and wanted.labels and not inventory.is_vcenter:
+        found.append(_found("key_without_labels", "the endpoint is a host by itself"))
     if wanted.state != "assigned" or not inventory.is_vcenter:
         return found, []
     if key not in inventory.licenses:
@@ -787,7 +869,7 @@ def overview(seen: Survey, wanted: Wanted, plans: Mapping[str, Plan], away: Mapp
         for key, text in inventory.undecoded.items():
             row = {"key": key.masked, "fingerprint": key.fingerprint, "verdict": code, "text": text, "hint": MEANINGS[code].hint}
             keys.append({**row, "in_inventory": False})
-    result: dict[str, Any] = {"licenses": keys, "msg": _headline(keys)}
+    result: dict[str, Any] = {"licenses": keys, "msg": _headline(keys, seen, wanted)}
     if inventory is not None:
         result["at_risk"] = _at_risk(seen, wanted, plans, away)
         if wanted.csv:
@@ -795,21 +877,22 @@ def overview(seen: Survey, wanted: Wanted, plans: Mapping[str, Plan], away: Mapp
     return result
 
 
-def _headline(keys: list[dict[str, Any]]) -> str:
-    counts = Counter(key["verdict"] for key in keys)
-    return (
-        f"{len(keys)} key{'' if len(keys) == 1 else 's'}"
-        + (": " if keys else "")
-        + ", ".join(f"{n} {name}" for name, n in counts.most_common())
-    )
+def _headline(keys: list[dict[str, Any]], seen: Survey, wanted: Wanted) -> str:
+    """How many keys there are, of which kind, and what became or would become of them at the endpoint."""
+    counts = Counter(key["verdict"] for key in keys) if wanted.state != "absent" else Counter()
+    known = seen.inventory.licenses if seen.inventory else {}
+    added = sum(isinstance(change, AddKey) and change.license.key in known for change in seen.sent)
+    removed = sum(isinstance(change, RemoveKey) and change.key not in known for change in seen.sent)
+    told = [f"{count} {name}" for name, count in counts.most_common()]
+    told += [f"{count} {name}" for count, name in ((added, "added"), (removed, "removed")) if count]
+    text = f"{len(keys)} key{'' if len(keys) == 1 else 's'}" + (": " + ", ".join(told) if told else "")
+    return text + ("; no host was selected" if wanted.state == "assigned" and seen.inventory and not seen.selected else "")
 
 
 def _key_report(known: License, seen: Survey, wanted: Wanted) -> dict[str, Any]:
     inventory = seen.inventory
     unfit = _unfit(known, wanted, seen.now) if known.key in wanted.keys else None
-    misfit = next((finding for finding in seen.reasons.values() if finding.text.startswith(known.key.masked)), None)
-    if known.key in {goal.key for goal in seen.goals.values()} | {host.key for host in seen.hosts}:
-        misfit = None
+    misfit = seen.misfits.get(known.key)
     findings = [unfit] if unfit else [finding for finding in _of_key(known, seen, wanted) if finding.level != "note"]
     findings += [misfit] if misfit and not unfit else []
     worst = min(findings, key=lambda finding: finding.level, default=None)

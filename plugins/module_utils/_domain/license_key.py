@@ -19,7 +19,6 @@ import functools
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 ALPHABET = "0123456789ACDEFGHJKLMNPQRTUVWXYZ"
@@ -128,17 +127,6 @@ def read_key(text: str) -> LicenseKey:
         if letter not in ALPHABET:
             raise _no_letter(text, spots[number], f"character {number % 5 + 1} of group {number // 5 + 1} (position {spots[number]})")
     return LicenseKey("-".join(found[first : first + 5] for first in range(0, 25, 5)))
-
-
-def read_keys(texts: Iterable[str]) -> tuple[LicenseKey, ...]:
-    """One key an entry, in order, without doubles. Raises KeyMistake, which says in which entry."""
-    keys: dict[LicenseKey, None] = {}
-    for number, text in enumerate(texts, 1):
-        try:
-            keys[read_key(text)] = None
-        except KeyMistake as mistake:
-            raise KeyMistake(mistake.code, f"entry {number}: {mistake.cause}", mistake.hint, mistake.position) from None
-    return tuple(keys)
 
 
 def scrub(text: str) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,8 +16,16 @@ from .license_key import LicenseKey
 ESXI_PRODUCT = "VMware ESX Server"
 _EVALUATIONS = ("eval", "vceval")
 # vSphere asks 16 cores of a processor that has fewer (KB 313548), and licenses per processor up to 32 cores of it.
+# What is sold as a subscription only.
+_RENTED = ("subscription", "foundation", ".vvf", ".vcf")
 _LEAST_CORES = 16
 _MOST_CORES = 32
+
+
+def generation_of(version: str) -> str:
+    """The first number in a version: 8 of ``8.0``."""
+    found = re.search(r"[0-9]+", version)
+    return found[0] if found else ""
 
 
 @dataclass(frozen=True)
@@ -60,12 +69,13 @@ class License:
     @property
     def is_lease(self) -> bool:
         """Minutes without a date, on a subscription: how long the server may go without renewing it (centreon-plugins#5628)."""
-        return self.expires is None and self.minutes_left is not None and not self.is_evaluation and "subscription" in self.name.lower()
+        named = f"{self.name} {self.edition}".lower()
+        return self.expires is None and self.minutes_left is not None and not self.is_evaluation and any(word in named for word in _RENTED)
 
     @property
     def generation(self) -> str:
         """Of the product: keys are bound to it (8 of ``8.0``)."""
-        return self.version.partition(".")[0]
+        return generation_of(self.version)
 
     @property
     def free(self) -> int | None:
@@ -103,9 +113,10 @@ class Certificate:
 
 @dataclass(frozen=True, kw_only=True)
 class Host:
-    """One host. ``license``: what is assigned to it, None for nothing; ``managed``: the endpoint is its vCenter;
+    """One host. ``license``: what is assigned to it, None for nothing;
     ``vcenter``: on a host that is its own endpoint, the vCenter that manages it. ``also``: other keys that it may be running
-    on, where it does not tell. ``taken``: a key that it took, without having it afterwards."""
+    on, where it does not tell. ``taken``: a key that it took, without having it afterwards; ``kept``: it gave up its key and
+    has it all the same."""
 
     moid: str
     name: str = ""
@@ -118,11 +129,11 @@ class Host:
     also: tuple[LicenseKey, ...] = ()
     in_use: frozenset[str] = frozenset()
     evaluation_days: float | None = None
-    managed: bool = True
     vcenter: str = ""
     certificate: Certificate | None = None
     certificate_error: str = ""
     taken: LicenseKey | None = None
+    kept: bool = False
 
     @property
     def key(self) -> LicenseKey | None:

@@ -50,11 +50,12 @@ class Whole(Protocol):
 
     Functions of ``_domain/<word>.py``. ``survey`` gets in ``common`` as ``sent`` the endpoint's own changes that were
     sent so far, so that it counts on nothing any more that was tried and is not there, as ``over`` whether the hosts are
-    done, so that none of them is expected to change any more, and as ``selected`` the object ids of all targets.
+    done, so that none of them is expected to change any more, as ``staying`` the object ids of those that no wave has room
+    for, and as ``selected`` those of all targets.
     """
 
-    def is_offline(self, wanted: Any) -> bool:
-        """Whether the wish can be judged without any endpoint."""
+    def is_offline(self, wanted: Any, has_endpoint: bool) -> bool:
+        """Whether the wish is judged without any endpoint; ``has_endpoint``: whether one is named."""
 
     def needs_hosts(self, wanted: Any) -> bool:
         """Whether a vCenter has to be told which hosts are meant."""

@@ -51,7 +51,7 @@ def execute(feature: Feature, params: Mapping[str, Any], *, check: bool, in_proc
     outcome = Outcome(feature, feature.domain.parse(params), check)
     selection = Selection.parse(params)
     whole = feature.whole
-    if whole and whole.is_offline(outcome.wanted) and params.get("hostname") is None and selection.empty:
+    if whole and selection.empty and whole.is_offline(outcome.wanted, params.get("hostname") is not None):
         _judge_offline(whole, outcome)
         return outcome
     endpoint = Endpoint.parse(params)
@@ -162,6 +162,9 @@ class _Run:
         if self.outcome.check:
             self.session.guard.check()
             self._foresee(planned)
+            if endpoint:
+                self._survey([states[id(entry)] for entry in planned])
+                endpoint.plan()
         elif held:
             for entry in planned:
                 entry.failure = _not_begun(entry, held) if entry.planned else None
@@ -199,7 +202,8 @@ class _Run:
 
     def _survey(self, states: Iterable[Any], sent: Sequence[Change] = (), over: bool = False) -> None:
         selected = [entry.target.ref.id for entry in self.outcome.entries.values()]
-        common = {**self.common, "sent": sent, "over": over, "selected": selected}
+        staying = [entry.target.ref.id for entry in self.outcome.entries.values() if isinstance(entry.failure, HeldBack)]
+        common = {**self.common, "sent": sent, "over": over, "selected": selected, "staying": staying}
         self.outcome.seen = self.feature.domain.survey(states, common, self.wanted)
 
     def _survey_again(self, entries: Iterable[Entry], states: Mapping[int, Any], sent: Sequence[Change], over: bool, look: bool) -> None:

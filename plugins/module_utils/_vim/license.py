@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from .._client.fanout import fan_out
 from .._client.inventory import Target
 from .._client.properties import Row, collect
 from .._client.session import Session
-from .._client.vmomi import Ref, vim
+from .._client.vmomi import Ref, moment, vim
 from .._domain.errors import FleetcareError, PermissionMissing, ServerFault
 from .._domain.license import Wanted
 from .._domain.license_key import KeyMistake, LicenseKey, scrub
@@ -30,6 +31,7 @@ from .._domain.license_model import (
     SetLabel,
     UnassignKey,
     User,
+    generation_of,
 )
 from .._domain.plan import Change
 
@@ -43,6 +45,7 @@ _CERTIFICATE = f"{_CERTIFICATES}/certificateInfo"
 _ASSIGNER = "licenseAssignmentManager"
 SHRINK: dict[str, Any] = {}
 PROBES = ("DecodeLicense",)
+_MANAGER = Ref("LicenseManager", "LicenseManager")
 _REFUSALS = ("diagnostic", "lc_error", "localizedDiagnostic")
 _JUDGE = "Judge the key with state: valid."
 _TAKEN = "Judge the key with state: valid; another user may have taken its units in the meantime."
@@ -86,13 +89,24 @@ def properties(wanted: Wanted) -> Sequence[str]:
 
 def measure(session: Session, rows: Mapping[Target, Row], wanted: Wanted, parallel: int) -> dict[Any, Any]:
     """The endpoint's keys and who holds them, the keys that were asked about, the endpoint's clock, hosts' certificates."""
+    try:
+        return _measured(session, rows, wanted, parallel)
+    except FleetcareError as problem:
+        problem.cause = scrub(problem.cause)  # a server may repeat a key
+        raise
+
+
+def _measured(session: Session, rows: Mapping[Target, Row], wanted: Wanted, parallel: int) -> dict[Any, Any]:
     now = datetime.datetime.now(datetime.timezone.utc)
-    manager = session.manager("licenseManager") or Ref("LicenseManager", "LicenseManager")
-    own = collect(session, [manager], ["licenses", "evaluation", _ASSIGNER]).get(manager) or Row(manager, {}, {})
-    denied = _denied(own)
-    licenses = {known.key: known for known in map(_license, own.values.get("licenses") or ()) if known}
+    manager = session.manager("licenseManager") or _MANAGER
+    own = collect(session, [manager], ["licenses", "evaluation", _ASSIGNER]).get(manager) or Row(manager, {}, {_ASSIGNER: "nothing"})
     assigner: Ref | None = own.values.get(_ASSIGNER)
-    held = _assigned(session, assigner, now) if assigner else [_of_host(own, target, now) for target in rows if not session.is_vcenter]
+    denied = _denied(own, session.is_vcenter and assigner is None)
+    licenses = {known.key: known for known in map(_license, own.values.get("licenses") or ()) if known}
+    if assigner:
+        held = _assigned(session, assigner, now)
+    else:
+        held = [] if session.is_vcenter else [_of_host(own, target, now) for target in rows]
     decoded, undecoded, refused = _decoded(session, manager, [key for key in wanted.keys if key not in licenses], parallel)
     inventory = Inventory(
         licenses=licenses,
@@ -105,7 +119,10 @@ def measure(session: Session, rows: Mapping[Target, Row], wanted: Wanted, parall
         denied=refused or denied,
     )
     certificates = _certificates(session, rows) if not wanted.state else {}
-    by_entity = {assigned.entity: assigned for assigned in held}
+    by_entity: dict[str, _Assigned] = {}
+    for assigned in held:  # an entity may hold licences of other products, too
+        if assigned.entity not in by_entity or (assigned.license and assigned.license.is_for_esxi):
+            by_entity[assigned.entity] = assigned
     found: dict[Any, Any] = {None: {"inventory": inventory}}
     for target, row in rows.items():
         row.values[_ASSIGNER] = assigner  # so that a write needs no further reading
@@ -118,11 +135,11 @@ def measure(session: Session, rows: Mapping[Target, Row], wanted: Wanted, parall
     return found
 
 
-def _denied(row: Row) -> str:
-    for path, fault in row.missing.items():
-        if fault in ("NoPermission", "NotAuthenticated"):
-            return f"{path} of the licence manager may not be read"
-    return ""
+def _denied(row: Row, lacks_assigner: bool) -> str:
+    for path in ("licenses", _ASSIGNER):
+        if path in row.missing:
+            return f"{path} of the licence manager cannot be read ({row.missing[path]})"
+    return f"{_ASSIGNER} of the licence manager is unset" if lacks_assigner else ""
 
 
 def _decoded(
@@ -146,6 +163,7 @@ def _decoded(
 
 def _assigned(session: Session, assigner: Ref, now: datetime.datetime) -> list[_Assigned]:
     """Of every entity. Alike licences are one object, however many hosts have them."""
+    own = session.content.about.instanceUuid
     made: dict[str, License | None] = {}
 
     def keep(item: dict[str, Any]) -> _Assigned:
@@ -155,10 +173,12 @@ def _assigned(session: Session, assigner: Ref, now: datetime.datetime) -> list[_
             made[text] = _license(info)
         known = made[text]
         entity = item.get("entityId") or ""
+        if item.get("scope") and own and item["scope"] != own:
+            entity = f"{item['scope']}/{entity}"  # of another vCenter, which numbers its hosts as this one does
         properties = _pairs(item.get("properties"))
         evaluation = (properties.get("Evaluation") or [None])[0]
         return _Assigned(
-            User(entity=entity, name=item.get("entityDisplayName") or entity, key=known.key) if known and entity else None,
+            User(entity=entity, name=scrub(item.get("entityDisplayName") or entity), key=known.key) if known and entity else None,
             entity,
             known,
             frozenset(_features(properties.get("inUseFeatures", ()))),
@@ -214,8 +234,8 @@ def _known(key: LicenseKey, info: Mapping[str, Any]) -> License:
     properties = _pairs(info.get("properties"))
     return License(
         key=key,
-        edition=info.get("editionKey") or "",
-        name=info.get("name") or "",
+        edition=scrub(info.get("editionKey") or ""),
+        name=scrub(info.get("name") or ""),
         product=_text(properties, "ProductName"),
         version=_text(properties, "ProductVersion"),
         unit=info.get("costUnit") or "",
@@ -224,7 +244,7 @@ def _known(key: LicenseKey, info: Mapping[str, Any]) -> License:
         features=frozenset(_features(properties.get("feature", ()))),
         expires=_date(properties),
         minutes_left=_minutes(properties),
-        labels=tuple(sorted((label["key"], label.get("value") or "") for label in info.get("labels") or ())),
+        labels=tuple(sorted((scrub(label.get("key") or ""), scrub(label.get("value") or "")) for label in info.get("labels") or ())),
         refusal=_refusal(info, properties),
     )
 
@@ -235,11 +255,17 @@ def _text(properties: Mapping[str, list[Any]], name: str) -> str:
 
 def _date(properties: Mapping[str, list[Any]]) -> datetime.datetime | None:
     value = (properties.get("expirationDate") or [None])[0]
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            value = moment(value)
     return value if isinstance(value, datetime.datetime) else None
 
 
 def _minutes(properties: Mapping[str, list[Any]]) -> float | None:
-    """The longer of the two: minutes may be all that are left or those beyond the last whole hour, which nobody documents."""
+    """The longer of the two: minutes may be all that are left or those beyond the last whole hour, which nobody documents. With ``count_disabled``
+    the server does not count (vSphere salt extension)."""
+    if properties.get("count_disabled"):
+        return None
     values = [((properties.get(name) or [None])[0], each) for name, each in (("expirationMinutes", 1), ("expirationHours", 60))]
     return max((float(value) * each for value, each in values if isinstance(value, (int, float))), default=None)
 
@@ -296,7 +322,7 @@ def observe(row: Row, extra: Mapping[str, Any]) -> Host:
         moid=row.ref.id,
         name=values.get("name", ""),
         version=values.get(_VERSION, ""),
-        generation=values.get(_GENERATION, "").partition(".")[0],
+        generation=generation_of(values.get(_GENERATION) or values.get(_VERSION, "")),
         packages=values.get(_PROCESSORS, 0),
         cores=values.get(_CORES, 0),
         license=assigned.license if assigned else None,
@@ -304,17 +330,26 @@ def observe(row: Row, extra: Mapping[str, Any]) -> Host:
         also=assigned.also if assigned else (),
         in_use=assigned.in_use if assigned else frozenset(),
         evaluation_days=assigned.evaluation_days if assigned else None,
-        managed=extra.get("managed", True),
         vcenter="" if extra.get("managed", True) else values.get(_VCENTER) or "",
         certificate=extra.get("certificate"),
         certificate_error=extra.get("certificate_error", ""),
     )
 
 
+def _check_held(session: Session, assigner: Ref, target: Target, change: UnassignKey) -> None:
+    """The call names the host alone: whatever it holds by now would go."""
+    held = session.items(assigner, "QueryAssignedLicenses", lambda item: item.get("assignedLicense") or {}, entityId=target.ref.id)
+    keys = {info.get("licenseKey") for info in held} - {None, ""}
+    if change.key.text not in keys:
+        raise ServerFault("it runs on another key by now", target=target.name, hint="Run the task again.")
+
+
 def apply(session: Session, target: Target, row: Row, change: Change) -> None:
-    manager = session.manager("licenseManager") or Ref("LicenseManager", "LicenseManager")
+    manager = session.manager("licenseManager") or _MANAGER
     assigner: Ref | None = row.values.get(_ASSIGNER) if row else None
     infos: list[dict[str, Any]] = []
+    if session.is_vcenter and assigner is None and isinstance(change, (AssignKey, UnassignKey)):
+        raise ServerFault("vCenter shows no manager of assignments", hint="Look at its services, then run the task again.")
     try:
         if isinstance(change, AddKey):
             labels = [vim.KeyValue(key=name, value=value) for name, value in change.labels]
@@ -330,6 +365,7 @@ def apply(session: Session, target: Target, row: Row, change: Change) -> None:
         elif isinstance(change, AssignKey):
             infos = session.write(target.path, manager, "UpdateLicense", keep=dict, licenseKey=change.license.key.text)
         elif isinstance(change, UnassignKey) and assigner:
+            _check_held(session, assigner, target, change)
             session.write(target.path, assigner, "RemoveAssignedLicense", entityId=target.ref.id)
         elif isinstance(change, UnassignKey):
             session.write(target.path, manager, "RemoveLicense", licenseKey=change.key.text)

@@ -280,7 +280,11 @@ def test_no_soap_is_told_as_such(body: bytes) -> None:
 def test_lost_session_is_renewed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     made = session(Answering((500, fault("NotAuthenticated")), (200, on_the_wire(ASSIGNMENTS[:1]))), guard=Guard())
     renewed: list[str] = []
-    monkeypatch.setattr(made, "_authenticate", lambda stale: renewed.append(stale))
+
+    def renew(stale: str) -> None:
+        renewed.append(stale)
+
+    monkeypatch.setattr(made, "_authenticate", renew)
     assert len(made.items(ASSIGNER, "QueryAssignedLicenses", dict)) == 1 and len(renewed) == 1
     made = session(Answering(*[(500, fault("NotAuthenticated"))] * 2))
     monkeypatch.setattr(made, "_authenticate", lambda stale: None)

@@ -21,7 +21,6 @@ from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.license_key
     KeyMistake,
     LicenseKey,
     read_key,
-    read_keys,
     scrub,
 )
 from tests.fuzz.license_keys import run
@@ -179,17 +178,6 @@ def test_what_is_no_key_is_refused_with_the_reason(text: str, code: str, positio
     assert words in str(mistake)
     assert mistake.cause and mistake.hint.endswith(".") and not mistake.cause.endswith(".")
     assert not holds(str(mistake) + repr(mistake) + repr(mistake.args), text)
-
-
-def test_several_entries_keep_their_order_and_lose_doubles() -> None:
-    assert [key.text for key in read_keys([OTHER, KEY.lower(), BARE, OTHER])] == [OTHER, KEY]
-    assert read_keys([]) == ()
-
-
-def test_a_mistake_says_in_which_entry() -> None:
-    with pytest.raises(KeyMistake, match="^entry 3: group 5 has 4") as caught:
-        read_keys([KEY, OTHER, KEY[:-1]])
-    assert caught.value.code == "key_malformed"
 
 
 def test_the_evaluation_key_is_known() -> None:

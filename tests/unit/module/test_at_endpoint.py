@@ -144,8 +144,8 @@ class Things:
     # ---- the endpoint --------------------------------------------------------------------------------------------------------------
 
     @staticmethod
-    def is_offline(wanted: Wish) -> bool:
-        return wanted.offline
+    def is_offline(wanted: Wish, has_endpoint: bool) -> bool:
+        return wanted.offline and not has_endpoint
 
     @staticmethod
     def needs_hosts(wanted: Wish) -> bool:
