@@ -247,9 +247,12 @@ class Wanted:
 
 @dataclass(frozen=True, kw_only=True)
 class Survey:
-    """What all hosts and keys together say. ``goals``: the licence that a host is to get, by object id; ``reasons``: why
-    it gets none; ``misfits``: why a key fits nobody; ``sent``: what was tried at the endpoint; ``selected``: the hosts that are meant, whether they could be read or not; ``over``: they
-    are done; ``staying``: those of them that no wave has room for."""
+    """What all hosts and keys together say, hosts by their object ids.
+
+    ``goals``: the licence that a host is to get; ``reasons``: why it gets none; ``misfits``: why a key fits nobody;
+    ``sent``: what was tried at the endpoint; ``selected``: the hosts that are meant, whether they could be read or not;
+    ``over``: they are done; ``staying``: those of them that no wave has room for.
+    """
 
     inventory: Inventory | None = None
     pool: tuple[License, ...] = ()
