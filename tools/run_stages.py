@@ -109,7 +109,7 @@ STAGES: dict[str, tuple[Stage, ...]] = {
     "integration": (
         *on_both(
             "integration",
-            minutes=15,
+            minutes=25,
             new=script("pytest", "integration", "chaos"),
             old=script("pytest", "integration"),
         ),
