@@ -747,14 +747,13 @@ def _going(key: LicenseKey, seen: Survey, wanted: Wanted, inventory: Inventory) 
     if known is None or any(host.vcenter or key in (host.key, *host.also) for host in seen.hosts if not inventory.is_vcenter):
         return [], []
     expected = [host for host in seen.hosts if host.key == key and host.moid not in seen.staying]
-    leaving = {host.moid: known.units(host.packages, host.cores) for host in expected if wanted.allow_unlicensed and not seen.over}
+    leaving = {host.moid for host in expected if wanted.allow_unlicensed and not seen.over}
     left = [user.name for user in inventory.holders(key) if user.entity not in leaving]
-    unseen = (known.used or 0) - sum(leaving.values())
     level = "note" if seen.selected else "error"
     if left:
         return [_found("key_in_use", f"{key.masked} is held by {_listed(left)}", level=level)], []
-    if inventory.is_vcenter and unseen > 0 and not seen.over:
-        return [_found("key_in_use", f"{key.masked}: {unseen} units are in use by somebody who cannot be seen", level=level)], []
+    if inventory.is_vcenter and known.used and not leaving and not seen.over:
+        return [_found("key_in_use", f"{key.masked}: {known.used} units are in use by somebody who cannot be seen", level=level)], []
     kept = [_found("key_kept", f"{key.masked} ({known.name}) is still listed")] if RemoveKey(key) in seen.sent else []
     return kept, [RemoveKey(key)]
 
