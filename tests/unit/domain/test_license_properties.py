@@ -92,7 +92,7 @@ def test_what_is_planned_is_never_worse(fleet: Fleet, order: random.Random) -> N
     # Whoever waits, waits for somebody that is written, and writes may overlap in any way that this allows.
     used = {key: plan.inventory.licenses[key].used or 0 for key in pool} if plan.inventory else {}
     total = {known.key: known.total for known in fleet.pool}
-    waiting, running, done = dict(plan.goals), [], set[str]()
+    waiting, running, done = dict(plan.goals), list[str](), set[str]()
     assert all(set(others) <= set(plan.goals) for others in plan.after.values())
     while waiting or running:
         free = sorted(moid for moid in waiting if set(plan.after.get(moid, ())) <= done)
