@@ -13,7 +13,7 @@ from html import escape
 from typing import Any
 from urllib.parse import unquote
 
-from .._domain.errors import BadInput, TargetUnknown
+from .._domain.errors import BadInput, TargetUnknown, listed
 from .properties import Row, pages
 from .session import Session
 from .vmomi import Ref
@@ -174,10 +174,8 @@ def _candidates(name: str, known: list[str]) -> str:
     return "There are: " + _listed(known) + "." if known else "There are none here."
 
 
-def _listed(names: Iterable[str], most: int = 8) -> str:
-    names = list(names)
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+def _listed(names: Iterable[str]) -> str:
+    return listed(list(names), 8)
 
 
 def _read(session: Session) -> dict[Ref, Row]:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -50,6 +51,12 @@ class FleetcareError(Exception):
             "hint": self.hint or None,
             "message": self.sentence,
         }
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """The first few by name, the others by number."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def cause_of(problem: Exception) -> str:

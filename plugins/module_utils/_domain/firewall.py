@@ -865,7 +865,7 @@ def _service_report(row: Service, state: State) -> dict[str, Any]:
         "ports": row.row,
         "rulesets": {ruleset.key: _stands(ruleset) for ruleset in present},
         "state": "missing" if not present else "open" if all(opened) else "partly open" if any(opened) else "closed",
-        "findings": [f"{finding.code}: {finding.text}" for finding in goal.findings],
+        "findings": [str(finding) for finding in goal.findings],
         "note": row.note or None,
         "source": row.source,
     }

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .errors import BadInput
+from .errors import BadInput, listed
 from .license_key import KeyMistake, LicenseKey, read_key
 from .license_model import AddKey, AssignKey, Host, Inventory, License, RemoveKey, SetLabel, UnassignKey
 from .license_pool import Pooled, Seeker, assign
@@ -214,7 +214,6 @@ _NEAREST = (
     "pool_empty",
 )
 _CLOCK_MATTERS = 60.0
-_LISTED = 5
 
 
 def _found(code: str, text: str, level: str = "") -> Finding:
@@ -429,10 +428,8 @@ def _units_short(known: License, host: Host, seen_users: str, free: int) -> Find
     )
 
 
-def _listed(names: Iterable[str], most: int = _LISTED) -> str:
-    names = list(names)
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+def _listed(names: Iterable[str]) -> str:
+    return listed(list(names), 5)
 
 
 # ---- all hosts together ---------------------------------------------------------------------------------------------

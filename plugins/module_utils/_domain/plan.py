@@ -42,6 +42,9 @@ class Finding:
     hint: str
     lasting: bool = False
 
+    def __str__(self) -> str:
+        return f"{self.code}: {self.text}"
+
     def describe(self, status: str) -> dict[str, str]:
         """Without the hint, which is the same for every target and is told once a run."""
         return {"level": self.level, "code": self.code, "text": self.text, "status": status}

@@ -120,8 +120,9 @@ def not_kept(entry: Entry, who: str) -> NotConverged:
     errors = final.errors if final else ()
     names = ", ".join(str(change.describe()["change"]) for change in changes)
     if errors:
-        cause = "; ".join(f"{finding.code}: {finding.text}" for finding in errors)
-        return NotConverged(cause, target=entry.target.name, hint=" ".join(dict.fromkeys(finding.hint for finding in errors)))
+        return NotConverged(
+            "; ".join(map(str, errors)), target=entry.target.name, hint=" ".join(dict.fromkeys(finding.hint for finding in errors))
+        )
     return NotConverged(
         f"{who} took the change and did not keep it, still to do: {names}",
         target=entry.target.name,

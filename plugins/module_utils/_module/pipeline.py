@@ -162,7 +162,7 @@ class _Run:
         if self.outcome.check:
             self.session.guard.check()
             self._foresee(planned)
-            if endpoint:
+            if endpoint and any(isinstance(entry.failure, HeldBack) for entry in planned):
                 self._survey([states[id(entry)] for entry in planned])
                 endpoint.plan()
         elif held:
@@ -518,7 +518,6 @@ def _judge_findings(outcome: Outcome) -> None:
         return
     for entry in (*outcome.entries.values(), *((outcome.whole,) if outcome.whole else ())):
         if entry.final and entry.final.errors and entry.failure is None:
-            told = [finding for finding in entry.final.findings if finding.level != "note"]
             hints = dict.fromkeys(finding.hint for finding in entry.final.errors)
-            cause = "; ".join(f"{finding.code}: {finding.text}" for finding in told)
+            cause = "; ".join(str(finding) for finding in entry.final.findings if finding.level != "note")
             entry.failure = NotCompliant(cause, target=entry.target.name, hint=" ".join(hints))

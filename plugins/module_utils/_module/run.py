@@ -12,7 +12,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from .._client import vmomi
-from .._domain.errors import FleetcareError, HeldBack, HostUnreachable, Interrupted
+from .._domain.errors import FleetcareError, HeldBack, HostUnreachable, Interrupted, listed
 from .arguments import options_of
 from .feature import Feature
 from .outcome import Entry, Outcome
@@ -173,9 +173,8 @@ def _message(hosts: dict[str, Any], parts: dict[str, Any] | None = None, headlin
             cause += f" (while {failure['doing']})" if failure["doing"] else ""
             troubles.setdefault((cause, failure["hint"] or ""), []).append(name)
     for (cause, hint), names in list(troubles.items())[:10]:
-        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-        who = ", ".join(names[:5])
-        text += f". {who}{more}{': ' if who else ''}{cause.rstrip('.')}. {hint}".rstrip(". ")
+        who = listed(names, 5)
+        text += f". {who}{': ' if who else ''}{cause.rstrip('.')}. {hint}".rstrip(". ")
     return text + "."
 
 
