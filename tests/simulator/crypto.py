@@ -207,6 +207,7 @@ class Crypto:
         for machine in self.machines():
             if machine.files.keys and machine.runs_on.state.crypto.mode == SAFE:
                 self._hold(machine.runs_on.state.crypto, machine.files.keys)
+            machine.powered_on = machine.powered_on and not self.lacking(machine)
             self.judge(machine, None)
         if not self.vcenter:
             # A stand-alone host knows nothing of providers; they only served to make its keys.
@@ -504,13 +505,12 @@ class Crypto:
 
     # ---- machines -------------------------------------------------------------------------------------------------------------
     def judge(self, machine: VirtualMachine, reason: str | None) -> None:
-        """Locked or not, by what its host has; `reason`: why vCenter could not help, None when it has not tried or could."""
-        locked = machine.files.home is not None and not self.opens(machine)
+        """Locked or not, by what its host has; `reason`: why vCenter could not help, None when it has not tried or could. One that runs has
+        its key in memory."""
+        locked = machine.files.home is not None and not self.opens(machine) and not machine.powered_on
         if locked == machine.locked:
             return
         machine.locked = locked
-        if locked:
-            machine.powered_on = False
         machine.touch()
         if not self.vcenter:
             return

@@ -490,12 +490,12 @@ def _provider_available(world: World, item: Any, provider: str, available: bool 
     found.available = bool(available)
 
 
-def _move_vm(world: World, item: Any, vm: str, host: str | None = None, folder: str | None = None) -> None:
+def _move_vm(world: World, item: Any, vm: str, to: str | None = None, folder: str | None = None) -> None:
     """What somebody else does to a machine; its new host asks vCenter for what it lacks."""
     for machine in world.crypto.chosen(vm):
-        target = next((one for one in world.hosts if one.state.name == host), None) if host is not None else machine.runs_on
+        target = next((one for one in world.hosts if one.state.name == to), None) if to is not None else machine.runs_on
         if target is None:
-            raise ScenarioError(f"act move_vm: no host '{host}': {near(str(host), [one.state.name for one in world.hosts])}")
+            raise ScenarioError(f"act move_vm: no host '{to}': {near(str(to), [one.state.name for one in world.hosts])}")
         above: Any = machine.above
         if folder is not None:
             above = next((one for one in world.objects.values() if getattr(one, "title", None) == folder and hasattr(one, "holds")), None)

@@ -109,7 +109,7 @@ class CryptoManagerKmip(Managed):
         if provider.kind == NATIVE:
             made.hasBackup, made.tpmRequired = provider.backup, provider.tpm_required
             made.keyId = hashlib.md5(provider.name.encode()).hexdigest()
-        if provider.wrapping is not None:
+        if provider.wrapping is not None and hasattr(made, "defaultKeyType"):  # pyVmomi 9 knows it
             made.defaultKeyType = "wrappedKey"
         return made
 
@@ -567,7 +567,7 @@ class CryptoManagerHost(HostPart):
     def _remove(self, wanted: KeyId, force: bool) -> None:
         used = wanted == self.crypto.key or any(wanted in machine.files.keys for machine in self.owner.machines)
         if used and not force:
-            raise SoapFault("ResourceInUse", "The resource is in use.", type="CryptoKey", name=wanted.id)
+            raise SoapFault("ResourceInUse", "The resource is in use.", type=vim.encryption.CryptoKeyId, name=wanted.id)
         self.world.crypto.forget(self.owner, [wanted])
         self.world.touch()
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .host_system import HostSystem
     from .inventory import Datacenter, Folder, ResourcePool
 
-PATH = re.compile(r"\[(?P<store>[^\]]+)\] (?P<file>[^/\\].*\.vmtx?x?)\Z")
+PATH = re.compile(r"\[(?P<store>[^\]]+)\] (?P<file>[^/\\].*\.vmt?x)\Z")
 NOT_NOW = "The operation is not allowed in the current state."
 KEY_NOT_FOUND = "The disk [{}] is encrypted and a required key was not found."  # VMware's text for a machine that cannot be powered on
 
