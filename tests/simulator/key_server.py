@@ -197,7 +197,11 @@ class KeyServer:
         (folder / "policy").mkdir()
         self._ca_key = private_key()
         self._ca = certificate(name(f"{label} CA"), self._ca_key.public_key(), name(f"{label} CA"), self._ca_key, ca=True)
-        self.port = _free_port()
+        # Held for the server, also while that is stopped: bound and not listening, so that nobody else is given it and connections are refused.
+        self._held = socket.socket()
+        self._held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._held.bind((ADDRESS, 0))
+        self.port = int(self._held.getsockname()[1])
         self.pid: int | None = None
         self.trusted: list[str] = []  # client certificates that are trusted beside those of the server's own CA
         self.keys: tuple[Key, ...] = ()
@@ -297,6 +301,12 @@ class KeyServer:
         if self.pid is not None:
             _nursery.ask(stop=self.pid)
             self.pid = None
+
+    def close(self) -> None:
+        """For good."""
+        with contextlib.suppress(ScenarioError):
+            self.stop()
+        self._held.close()
 
     def restart(self) -> None:
         if self.running:
@@ -416,8 +426,7 @@ class KeyServers:
 
     def stop(self) -> None:
         for server in self.all.values():
-            with contextlib.suppress(ScenarioError):
-                server.stop()
+            server.close()
 
     def way(self, address: str, port: int) -> tuple[str, int] | None:
         """Where vCenter's connection to an address really goes: to one of these servers, by their names or by loopback, or nowhere at all.
@@ -426,9 +435,3 @@ class KeyServers:
             if (address == label or address in (ADDRESS, "localhost")) and port == server.port:
                 return None if label in self.cut else (ADDRESS, server.port)
         return (address, port) if address in (ADDRESS, "localhost") else None
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((ADDRESS, 0))
-        return int(probe.getsockname()[1])

@@ -16,6 +16,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,8 @@ def start(config: str) -> int:
         null = os.open(os.devnull, os.O_RDWR)
         for number in (0, 1, 2):
             os.dup2(null, number)
+        if len(folder := os.path.dirname(config)) < 60:  # helpers meet at a socket there, whose path must be short
+            tempfile.tempdir = folder  # what a killed server leaves goes with its folder
         serve(config)
     os._exit(0)
 

@@ -197,14 +197,15 @@ class Simulator:
 
     def reset(self) -> None:
         """The world as the scenario starts it; sessions, faults added since and the journal are gone."""
-        old = self.world
-        self.world = self._make()
-        self._dispatcher = self._dispatch()
-        self._journal.clear()
-        if self._key_servers is not None:
-            self._key_servers.restore()
-        if self._folder is not None:
-            self._start_keys()
+        old, new = self.world, self._make()
+        with new.lock:  # nobody sees it half made
+            self.world = new
+            self._dispatcher = self._dispatch()
+            self._journal.clear()
+            if self._key_servers is not None:
+                self._key_servers.restore()
+            if self._folder is not None:
+                self._start_keys()
         with old.lock:
             old.sessions.clear()
             old.stopping.set()  # whatever waits in the old world is over
