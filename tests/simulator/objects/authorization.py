@@ -17,7 +17,7 @@ from .virtual_machine import VirtualMachine
 _SYSTEM = ("System.Anonymous", "System.Read", "System.View")
 # Names of the requirement's features that no simulated operation carries yet (facts.md 1.1, 4.1, 5).
 _MORE = (
-    "Global.Licenses", "Host.Config.Image", "Host.Config.Patch", "Certificate.Manage", "Resource.AssignVMToPool",
+    "Global.Licenses", "Host.Config.Image", "Host.Config.Patch", "Certificate.Manage", "Resource.AssignVMToPool", "Datastore.Browse",
     *(f"Cryptographer.{name}" for name in (
         "Access", "AddDisk", "Clone", "Decrypt", "Encrypt", "EncryptNew", "ManageEncryptionPolicy", "ManageKeyServers", "ManageKeys", "Migrate",
         "ReadKeyServersInfo", "Recrypt", "RegisterHost", "RegisterVM",

@@ -22,7 +22,7 @@ from tests.simulator import key_server as key_servers
 from tests.simulator.__main__ import coverage_table
 from tests.simulator.crypto import LOCKED, UNLOCKED
 from tests.simulator.scenario import CRYPTO_OPTIONS, FOLDER
-from tests.unit.simulator.conftest import client, read
+from tests.unit.simulator.conftest import Raw, client, read
 
 pytest.importorskip("kmip", reason="PyKMIP is not installed")
 
@@ -871,6 +871,30 @@ def test_registering_where_no_key_can_be_had(case: Case, option: Callable[..., N
     option(register_locked="registers")
     done(folder.RegisterVM_Task(path=path, asTemplate=False, pool=pool, host=case.host(2)))
     assert case.seen("db-01") == ("locked", "invalid") and case.about("db-01") == [VM + "VMLocked.KeyMissingOnKMS"]
+
+
+def test_the_key_stands_in_the_vmx(case: Case) -> None:
+    """The last place to look for a locked machine's key."""
+    cookie = case.si._stub.cookie
+    with Raw(case.sim) as raw:
+
+        def get(path: str, cookie: str | None = cookie) -> tuple[int, str]:
+            raw.connection.request("GET", path, headers={"Cookie": cookie} if cookie else {})
+            answer = raw._reply()
+            return answer.status, answer.body
+
+        status, text = get("/folder/unsafe-01/unsafe-01.vmx?dcPath=DC1&dsName=datastore-DC1")
+        key = case.key("unsafe-01").keyId
+        assert status == 200
+        assert f'encryption.keySafe = "vmware:key/list/(pair/(fqid/<VMWARE-NULL>/kms%2db/{key},HMAC%2dSHA%2d256,' in text
+        assert "keySafe" not in get("/folder/plain-01/plain-01.vmx?dcPath=DC1&dsName=datastore-DC1")[1]
+        assert get("/folder/unsafe-01/unsafe-01.vmx?dcPath=DC1&dsName=datastore-DC1", None)[0] == 401
+        for wrong in ("nobody/nobody.vmx?dcPath=DC1&dsName=datastore-DC1", "unsafe-01/unsafe-01.vmx?dcPath=DC2&dsName=datastore-DC1"):
+            assert get(f"/folder/{wrong}")[0] == 404
+    with client(case.sim, "unlocker@vsphere.local") as si, Raw(case.sim) as raw:
+        cookie = si._stub.cookie
+        raw.connection.request("GET", "/folder/unsafe-01/unsafe-01.vmx?dcPath=DC1&dsName=datastore-DC1", headers={"Cookie": cookie})
+        assert raw._reply().status == 403
 
 
 # ---- privileges --------------------------------------------------------------------------------------------------------------------
