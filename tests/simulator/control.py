@@ -75,6 +75,10 @@ def answer(sim: Simulator, method: str, path: str, query: dict[str, list[str]], 
             return sim.state()
         case "GET", "/errors":
             return sim.errors
+        case "GET", "/key_servers":
+            return sim.key_servers
+        case "POST", "/sign_csr":
+            return {"certificate": sim.sign_csr(str(body.get("server", "")), str(body.get("csr", "")))}
         case "POST", "/reset":
             sim.reset()
         case "POST", "/clear_journal":

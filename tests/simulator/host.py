@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .clock import Clock, Source
+from .crypto import HostCrypto
 from .profile import Profile
 from .state import NfsMount, RulesetState, ServiceState, StateMap, TimeState
 
@@ -60,6 +61,7 @@ class Host:
         self.vsan = False
         self.hardware: dict[str, Any] = profile.hardware
         self.certificate: dict[str, Any] = {}
+        self.crypto = HostCrypto()
         self.managed_by: str | None = None
         self.views: dict[str, tuple[Any, Any]] = {}
 

@@ -270,6 +270,12 @@ class LicenseServer:
         """The holder that is the server itself."""
         return next(iter(self.holders.values()))
 
+    def rename(self, holder: Holder, id: str, name: str) -> None:
+        """vCenter's place is taken by another one."""
+        holder.id, holder.name = id, name
+        self.holders = {one.id: one for one in self.holders.values()}
+        self.forget()
+
     def forget(self) -> None:
         """What was derived under other options."""
         self.views.clear()

@@ -71,6 +71,7 @@ class Profile:
     advanced: dict[str, Any]
     options: dict[str, Any]
     license_options: dict[str, Any]
+    crypto_options: dict[str, Any]
     ports: dict[tuple[str, str, int], tuple[str, ...]]  # filled by covering()
 
     def covering(self, direction: str, protocol: str, port: int) -> tuple[str, ...]:
@@ -132,7 +133,7 @@ def _raw(name: str) -> dict[str, Any]:
         return own
     base = _raw(own["borrows"])
     merged = {**base, **own}
-    for key in ("options", "time", "license_options"):
+    for key in ("options", "time", "license_options", "crypto_options"):
         merged[key] = {**base.get(key, {}), **own.get(key, {})}
     return merged
 
@@ -168,6 +169,7 @@ def load(name: str) -> Profile:
         advanced=raw["advanced_options"],
         options=raw["options"],
         license_options=raw["license_options"],
+        crypto_options=raw["crypto_options"],
         ports={},
     )
 

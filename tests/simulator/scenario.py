@@ -237,6 +237,75 @@ LICENSE = needs(
     ),
     "key",
 )
+_REFUSAL = choice("InvalidState", "InvalidVmState", "NotSupported", "EncryptionKeyRequired", "GenericVmConfigFault")
+CRYPTO_OPTIONS = {
+    "locked_config": choice("unset", "readable"),
+    "locked_connection_state": choice("invalid", "connected"),
+    "push_on_connect": flag,
+    "unlock_when_provider_returns": flag,
+    "unlock_enables_host": flag,
+    "new_host_key": flag,
+    "mode_after_reboot": choice("incapable", "prepared"),
+    "reload_fetches_keys": flag,
+    "power_on_fetches_keys": flag,
+    "power_on_locked_fault": _REFUSAL,
+    "disk_key_fault": _REFUSAL,
+    "unlock_faults": choice("task", "call"),
+    "unlock_lacks_disk_key": choice("success", "InvalidVmState"),
+    "unlock_plain": choice("success", "InvalidState", "InvalidVmState", "NotSupported"),
+    "unlock_unlocked": choice("success", "InvalidState", "InvalidVmState"),
+    "register_without_privilege": choice("NoPermission", "locked"),
+    "register_locked": choice("registers", "EncryptionKeyRequired"),
+    "unreachable_reason": choice("KeyStateClusterUnreachable", "KeyStateMissingInCache"),
+    "provider_permissions": flag,
+    "encrypted_vms": choice("all", "readable"),
+    "first_provider_default": flag,
+    "alarm_system_name": optional(text),
+    "fingerprint": choice("sha1", "sha256"),
+    "add_key_unlocks": flag,
+}
+
+KEY_PROVIDER = needs(
+    keys(
+        name=text,
+        kind=choice("vCenter", "nativeProvider", "trustAuthority"),
+        servers=many(text),
+        default=flag,
+        trusts_server=flag,
+        trusted_by_server=flag,
+        wrapped=flag,
+        has_backup=flag,
+        tpm_required=flag,
+    ),
+    "name",
+)
+MACHINE = keys(
+    count=whole,
+    name=text,
+    host=text,
+    folder=text,
+    pool=text,
+    provider=optional(text),
+    key=text,
+    disks=many(keys(gb=whole, provider=text, key=text)),
+    power=choice("on", "off"),
+    autostart=flag,
+    state=choice("orphaned", "inaccessible", "invalid"),
+    annotation=text,
+    snapshots=many(text),
+    consolidation_needed=flag,
+    permissions=many(needs(keys(principal=text, role=whole, group=flag, propagate=flag), "principal", "role")),
+    custom_values=named(text),
+    tags=many(text),
+)
+
+
+def _action(value: Any, where: str) -> Any:
+    if not isinstance(value, dict) or not isinstance(value.get("do"), str):
+        raise ScenarioError(f"{where}: an action has the key 'do' and what that action needs")
+    return value
+
+
 CERTIFICATE = keys(
     days=number,
     issuer=text,
@@ -287,6 +356,7 @@ HOST = keys(
     evaluation_days=number,
     features_in_use=many(text),
     certificate=CERTIFICATE,
+    crypto=keys(mode=choice("incapable", "prepared", "safe"), provider=text, tpm=flag),
     options=keys(**HOST_OPTIONS),
 )
 
@@ -316,6 +386,11 @@ SCENARIO = keys(
     ),
     licenses=many(LICENSE),
     license_options=keys(**LICENSE_OPTIONS),
+    key_servers=many(text),
+    key_providers=many(KEY_PROVIDER),
+    crypto_options=keys(**CRYPTO_OPTIONS),
+    virtual_machines=many(MACHINE),
+    begin=many(_action),
     users=named(
         keys(password=text, privileges=many(text), deny=many(keys(privilege=text, entity=text))),
     ),

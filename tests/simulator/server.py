@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from .dispatch import Answer, Dispatcher
 from .journal import JournalEntry
+from .objects.datastore_files import datastore_file
 from .versions import service_versions
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ _GZIP_FROM = 1024
 _REASONS = {
     200: "OK",
     400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
     404: "Not Found",
     405: "Method Not Allowed",
     413: "Content Too Large",
@@ -179,7 +182,7 @@ class _Connection:
             self.listener.stopping.wait(self.listener.delay)
         if self._cut():
             return False
-        answer = self._answer(method, target.partition("?")[0], headers, body, received)
+        answer = self._answer(method, target, headers, body, received)
         self.fresh = False
         if answer.hang:
             self.listener._wait_for_end(self.connection)
@@ -249,8 +252,9 @@ class _Connection:
                 raise _Broken("body is not gzip") from None
         return body, received
 
-    def _answer(self, method: str, path: str, headers: dict[str, str], body: bytes, received: int) -> Answer:
+    def _answer(self, method: str, target: str, headers: dict[str, str], body: bytes, received: int) -> Answer:
         dispatcher = self.listener.dispatcher()
+        path, _mark, query = target.partition("?")
         if method == "POST" and path.rstrip("/") == "/sdk":
             return dispatcher.handle(
                 body,
@@ -262,10 +266,10 @@ class _Connection:
                 received=received,
             )
         if method == "GET":
-            return self._get(dispatcher, path, headers)
+            return self._get(dispatcher, path, query, headers)
         return Answer(status=405 if path == "/sdk" else 404, body=b"", content_type="text/plain")
 
-    def _get(self, dispatcher: Dispatcher, path: str, headers: dict[str, str]) -> Answer:
+    def _get(self, dispatcher: Dispatcher, path: str, query: str, headers: dict[str, str]) -> Answer:
         """Plain files; journalled under "GET ..." and not counted as calls."""
         world: World = dispatcher.world
         session = world.sessions.find(headers.get("cookie"))
@@ -299,6 +303,10 @@ class _Connection:
                 return Answer(status=rule.http, body=rule.text.encode(), content_type="text/plain", entry=entry)
         if path == "/sdk/vimServiceVersions.xml":
             return Answer(body=service_versions(world.api).encode(), entry=entry)
+        if path.startswith("/folder/"):
+            status, text = datastore_file(world, session, path, query)
+            entry.status = "ok" if status == 200 else f"http {status}"
+            return Answer(status=status, body=text.encode(), content_type="text/plain; charset=utf-8", entry=entry)
         entry.status = "http 404"
         return Answer(status=404, body=b"", content_type="text/plain", entry=entry)
 

@@ -19,7 +19,9 @@ from .dispatch import Dispatcher
 from .errors import ScenarioError
 from .faults import FaultScript
 from .journal import Journal, JournalEntry
+from .key_server import KeyServers
 from .license import DAY, masked
+from .objects import tasks
 from .profile import near
 from .server import Listener
 from .snapshot import snapshot
@@ -53,6 +55,7 @@ class Simulator:
         self._folder: Path | None = None
         self._listener: Listener | None = None
         self._control: Control | None = None
+        self._key_servers: KeyServers | None = None
 
     def _dispatch(self) -> Dispatcher:
         script = FaultScript(self.world.seed)
@@ -64,6 +67,7 @@ class Simulator:
     def start(self) -> Simulator:
         self._folder = Path(tempfile.mkdtemp(prefix="simulator-"))
         try:
+            self._start_keys()
             wanted = self.scenario.data.get("tls", {})
             pem = tls.make(self._listen[0], self.world.name, wanted.get("certificate", "valid"))
             self.thumbprint = pem.thumbprint
@@ -80,6 +84,19 @@ class Simulator:
             raise
         return self
 
+    def _start_keys(self) -> None:
+        """Key servers, and what hangs on their keys; then what the scenario does before anybody looks."""
+        assert self._folder is not None
+        names = self.scenario.data.get("key_servers", [])
+        if names and self._key_servers is None:
+            self._key_servers = KeyServers(names, self._folder / "key-servers")
+            self._key_servers.start(self.world.crypto.wanted())
+        own = self._folder / "vcenter"
+        own.mkdir(mode=0o700, exist_ok=True)
+        self.world.crypto.attach(self._key_servers, own)
+        for action in self.scenario.data.get("begin", ()):
+            self.act(**action)
+
     def stop(self) -> None:
         self.world.stopping.set()
         self.world.touch()
@@ -87,6 +104,9 @@ class Simulator:
             self._control.stop()
         if self._listener is not None:
             self._listener.stop()
+        if self._key_servers is not None:
+            self._key_servers.stop()
+        self._key_servers = None
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
         self._control = self._listener = self._folder = None
@@ -136,6 +156,16 @@ class Simulator:
             raise RuntimeError("the simulator is not running: use it in a with statement or call start()")
         return str(self._folder / "ca.pem")
 
+    @property
+    def key_servers(self) -> dict[str, Any]:
+        """Of each key server: address and port, and files with a certificate, a private key and the CA for a client of its own."""
+        known = self._key_servers.all if self._key_servers is not None else {}
+        return {label: server.told() for label, server in known.items()}
+
+    def sign_csr(self, server: str, csr: str) -> str:
+        """What the administrator of a key server does with a signing request; the certificate (PEM)."""
+        return str(self.world.crypto.server(server).sign(csr))
+
     # ---- looking --------------------------------------------------------------------------------------------------------------
     @property
     def errors(self) -> list[str]:
@@ -167,10 +197,15 @@ class Simulator:
 
     def reset(self) -> None:
         """The world as the scenario starts it; sessions, faults added since and the journal are gone."""
-        old = self.world
-        self.world = self._make()
-        self._dispatcher = self._dispatch()
-        self._journal.clear()
+        old, new = self.world, self._make()
+        with new.lock:  # nobody sees it half made
+            self.world = new
+            self._dispatcher = self._dispatch()
+            self._journal.clear()
+            if self._key_servers is not None:
+                self._key_servers.restore()
+            if self._folder is not None:
+                self._start_keys()
         with old.lock:
             old.sessions.clear()
             old.stopping.set()  # whatever waits in the old world is over
@@ -209,6 +244,9 @@ class Simulator:
                 if do in _FOR_ALL:
                     item.state.settle()
                     item.state.reconsider()
+            if do in _OF_KEYS:
+                world.crypto.notice()
+                world.touch()
         return len(chosen)
 
 
@@ -350,8 +388,163 @@ def _license_option(world: World, item: Any, name: str, value: Any) -> None:
     world.licenses.forget()
 
 
+def _server(world: World, server: str) -> Any:
+    return world.crypto.server(server)
+
+
+def _stop_key_server(world: World, item: Any, server: str) -> None:
+    _server(world, server).stop()
+
+
+def _start_key_server(world: World, item: Any, server: str) -> None:
+    _server(world, server).start()
+
+
+def _cut_key_server(world: World, item: Any, server: str, cut: bool = True) -> None:
+    assert _server(world, server) is not None and world.crypto.servers is not None
+    (world.crypto.servers.cut.add if cut else world.crypto.servers.cut.discard)(server)
+
+
+def _trust_client(world: World, item: Any, server: str, certificate: str) -> None:
+    found = _server(world, server)
+    found.trust(certificate)
+    found.restart()
+
+
+def _distrust_clients(world: World, item: Any, server: str) -> None:
+    found = _server(world, server)
+    found.distrust()
+    found.restart()
+
+
+def _renew_server_certificate(world: World, item: Any, server: str, days: float = 365) -> None:
+    found = _server(world, server)
+    found.renew_certificate(float(days))
+    found.admin = found.client("administrator")
+    found.restart()
+
+
+def _key(do: str) -> Callable[..., None]:
+    def action(world: World, item: Any, key: str, server: str | None = None) -> None:
+        known = world.crypto.servers.all if world.crypto.servers is not None else {}
+        # Without a server: that which began with a key of this label.
+        found = server or next((name for name, one in known.items() if any(row.label == key for row in one.keys)), None)
+        if found is None:
+            raise ScenarioError(f"act {do}_key: no key '{key}': {near(key, [row.label for one in known.values() for row in one.keys])}")
+        _server(world, found).administer(do, key)
+
+    return action
+
+
+def _power_off_host(world: World, item: Any) -> None:
+    world.power_off(item)
+
+
+def _power_on_host(world: World, item: Any, push: bool = True) -> None:
+    world.power_on(item, push)
+
+
+def _reboot_host(world: World, item: Any, push: bool = True) -> None:
+    world.reboot(item, push)
+
+
+def _tpm(world: World, item: Any, on: bool = True) -> None:
+    item.state.crypto.tpm = bool(on)
+
+
+def _crypto_mode(world: World, item: Any, mode: str) -> None:
+    """The host is set to a mode by hand, as over its own console; out of safe mode it keeps no key."""
+    checked = scenarios.choice("incapable", "prepared", "safe")(mode, "act crypto_mode: mode")
+    host = item.state.crypto
+    host.mode, host.lost = checked, None
+    if checked != "safe":
+        host.key = None
+        world.crypto.forget(item, list(host.cache))
+
+
+def _forget_keys(world: World, item: Any, vm: str = "*", what: str = "all") -> None:
+    """A host loses the keys of some machines while it runs; `what`: all, home, disks."""
+    scenarios.choice("all", "home", "disks")(what, "act forget_keys: what")
+    for machine in item.machines:
+        if fnmatch.fnmatchcase(machine.title, vm):
+            disks = [key for key in machine.files.keys if key != machine.files.home]
+            keys = {"all": machine.files.keys, "home": machine.files.keys[:1], "disks": disks}[what]
+            machine.powered_on = False
+            world.crypto.forget(item, keys)
+
+
+def _replace_vcenter(world: World, item: Any, name: str | None = None, providers: Any = ()) -> None:
+    rows = [scenarios.KEY_PROVIDER(row, f"act replace_vcenter: providers[{index}]") for index, row in enumerate(providers or ())]
+    world.replace(name, rows)
+
+
+def _rename_provider(world: World, item: Any, old: str, new: str) -> None:
+    world.crypto.rename(old, new)
+
+
+def _provider_available(world: World, item: Any, provider: str, available: bool = True) -> None:
+    found = world.crypto.providers.get(provider)
+    if found is None or found.kind == "vCenter":
+        raise ScenarioError(
+            f"act provider_available: '{provider}' is no native or Trust Authority provider; for others stop the key server"
+        )
+    found.available = bool(available)
+
+
+def _move_vm(world: World, item: Any, vm: str, to: str | None = None, folder: str | None = None) -> None:
+    """What somebody else does to a machine; its new host asks vCenter for what it lacks."""
+    for machine in world.crypto.chosen(vm):
+        target = next((one for one in world.hosts if one.state.name == to), None) if to is not None else machine.runs_on
+        if target is None:
+            raise ScenarioError(f"act move_vm: no host '{to}': {near(str(to), [one.state.name for one in world.hosts])}")
+        above: Any = machine.above
+        if folder is not None:
+            above = next((one for one in world.objects.values() if getattr(one, "title", None) == folder and hasattr(one, "holds")), None)
+            if above is None:
+                raise ScenarioError(f"act move_vm: no folder '{folder}'")
+        compute: Any = target.above
+        pool = machine.pool if machine.pool.owner_ref._moId == compute.moid else compute.pool
+        machine.moved(target, above, pool)
+        world.crypto.registered(machine)
+
+
+def _vm_state(world: World, item: Any, vm: str, state: str | None = None) -> None:
+    if state is not None:
+        scenarios.choice("orphaned", "inaccessible", "invalid")(state, "act vm_state: state")
+    for machine in world.crypto.chosen(vm):
+        machine.state = state
+        machine.powered_on = machine.powered_on and state is None
+        machine.touch()
+
+
+def _vm_power(world: World, item: Any, vm: str, on: bool) -> None:
+    for machine in world.crypto.chosen(vm):
+        machine.powered_on = bool(on) and not machine.locked
+        machine.touch()
+
+
+def _vm_busy(world: World, item: Any, vm: str, on: bool = True) -> None:
+    for machine in world.crypto.chosen(vm):
+        if on:
+            tasks.unfinished(world, "vim.VirtualMachine.createSnapshot", machine)
+        for task in world.tasks:
+            if not on and task.target is machine and not task.finished:
+                task.fields.update(state="success", progress=None)
+    world.touch()
+
+
+def _crypto_option(world: World, item: Any, name: str, value: Any) -> None:
+    world.crypto.options.update(scenarios.keys(**scenarios.CRYPTO_OPTIONS)({name: value}, "act crypto_option"))
+    for machine in world.crypto.machines():
+        machine.touch()
+
+
 _FOR_ALL = {"time_server"}
-_OF_SERVER = {"add_license", "remove_license", "vcenter_license", "license_option"}
+_OF_KEYS = {"stop_key_server", "start_key_server", "cut_key_server", "trust_client", "distrust_clients", "renew_server_certificate"}
+_OF_SERVER = {
+    "add_license", "remove_license", "vcenter_license", "license_option", "replace_vcenter", "rename_provider", "provider_available", "move_vm",
+    "vm_state", "vm_power", "vm_busy", "crypto_option", "activate_key", "deactivate_key", "compromise_key", "destroy_key",
+} | _OF_KEYS  # fmt: skip
 ACTIONS: dict[str, Callable[..., None]] = {
     "connect": _connection("connected"),
     "reconnect": _connection("connected"),
@@ -378,4 +571,28 @@ ACTIONS: dict[str, Callable[..., None]] = {
     "remove_license": _remove_license,
     "vcenter_license": _vcenter_license,
     "license_option": _license_option,
+    "stop_key_server": _stop_key_server,
+    "start_key_server": _start_key_server,
+    "cut_key_server": _cut_key_server,
+    "trust_client": _trust_client,
+    "distrust_clients": _distrust_clients,
+    "renew_server_certificate": _renew_server_certificate,
+    "activate_key": _key("activate"),
+    "deactivate_key": _key("deactivate"),
+    "compromise_key": _key("compromise"),
+    "destroy_key": _key("destroy"),
+    "power_off_host": _power_off_host,
+    "power_on_host": _power_on_host,
+    "reboot_host": _reboot_host,
+    "tpm": _tpm,
+    "crypto_mode": _crypto_mode,
+    "forget_keys": _forget_keys,
+    "replace_vcenter": _replace_vcenter,
+    "rename_provider": _rename_provider,
+    "provider_available": _provider_available,
+    "move_vm": _move_vm,
+    "vm_state": _vm_state,
+    "vm_power": _vm_power,
+    "vm_busy": _vm_busy,
+    "crypto_option": _crypto_option,
 }

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .crypto import host_dump
 from .objects import certificate_manager
 from .ways import HEARTBEAT, HTTPS
 
@@ -29,6 +30,7 @@ def snapshot(world: World) -> dict[str, Any]:
         "vsan_licenses": {
             f"{one.name} ({one.id})": world.licenses.told(one) for one in world.licenses.holders.values() if one.kind == "cluster"
         },
+        "crypto": world.crypto.dump(),
         "hosts": {_unique(item, world): _host(item) for item in world.hosts},
     }
 
@@ -96,6 +98,7 @@ def _host(item: Any) -> dict[str, Any]:
         "sockets": host.hardware["packages"],
         "cores": host.hardware["cores"],
         "license": host.world.licenses.told(host.world.licenses.holders[item.moid]),
+        "crypto": host_dump(host.crypto),
         "certificate": {
             "days": round(certificate_manager.days_left(host), 1),
             "status": certificate_manager.status(host),

@@ -19,6 +19,7 @@ from typing import Any
 from pyVmomi import VmomiSupport, vim
 
 from . import profile as profiles
+from .crypto import Crypto
 from .errors import ScenarioError, SoapFault
 from .host import Host
 from .license import LicenseServer
@@ -75,6 +76,10 @@ class World:
         self.events: list[Any] = []
         self.tasks: list[Any] = []
         self.licenses: LicenseServer
+        self.custom_fields: dict[int, str] = {}
+        self.generation = 0  # of vCenter: one that takes another's place is a new one
+        self._machines = 0
+        self.crypto = Crypto(self)
         self._named: dict[str, Any] | None = None
         self._numbers = iter(range(1, 1_000_000_000))
         self.root: Any = None
@@ -136,12 +141,13 @@ class World:
     @property
     def instance_uuid(self) -> str:
         """vCenter's, which is also how licences name it."""
-        return str(uuid.UUID(hashlib.md5(f"{self.seed}:{self.name}".encode()).hexdigest()))
+        who = f"{self.seed}:{self.name}" + (f":{self.generation}" if self.generation else "")
+        return str(uuid.UUID(hashlib.md5(who.encode()).hexdigest()))
 
     @property
     def server_profile(self) -> Profile:
         """The release of the server itself: a stand-alone host's, or vCenter's."""
-        return self.hosts[0].state.profile if self.kind == "esxi" else self.profile
+        return self.hosts[0].state.profile if self.kind == "esxi" and self.hosts else self.profile
 
     def touch(self) -> None:
         """Something changed: waiting property filters look again."""
@@ -222,6 +228,12 @@ class World:
             for own in range(row["count"]):
                 number += 1
                 made.append((builder.host(row, self._host(row, prepared, number, own + 1)), row))
+                if "crypto" in row:
+                    self.crypto.add_host(made[-1][0], row["crypto"])
+        for index, row in enumerate(self.scenario.data.get("virtual_machines", ())):
+            builder.machines(
+                row, 1 + sum(one.get("count", 1) for one in self.scenario.data["virtual_machines"][:index]), f"virtual_machines[{index}]"
+            )
         if self.kind == "esxi" and len(self.hosts) != 1:
             raise ScenarioError(f"scenario '{self.scenario.name}': kind esxi needs exactly one host, this makes {len(self.hosts)}")
         try:
@@ -327,6 +339,87 @@ class World:
         kinds = {"connected": "HostConnectedEvent", "disconnected": "HostDisconnectedEvent", "notResponding": "HostConnectionLostEvent"}
         kind = VmomiSupport.GetWsdlType("urn:vim25", kinds[wire])
         self.log_event(kind, f"Host {host.state.name} is now {wire}", entity=host)
+        for machine in host.machines:
+            machine.touch()
+        if wire == "connected":
+            self.crypto.hand_out(host)
+
+    # ---- machines and hosts that come and go ----------------------------------------------------------------------------------
+    def machine_id(self) -> str:
+        self._machines += 1
+        return str(self._machines) if self.kind == "esxi" else self.next_id("vm-")
+
+    def remove_machine(self, machine: Any) -> None:
+        """Out of the inventory; its files stay."""
+        machine.leave()
+        self.objects.pop(machine.moid, None)
+        self.crypto.alarms.pop(machine.moid, None)
+        self.touch()
+
+    def custom_field(self, name: str) -> int:
+        """The key of a custom field, which is made if there is none."""
+        for key, known in self.custom_fields.items():
+            if known == name:
+                return key
+        key = 101 + len(self.custom_fields)
+        self.custom_fields[key] = name
+        return key
+
+    def custom_field_defs(self) -> Any:
+        kind = vim.CustomFieldsManager.FieldDef
+        rows = [kind(key=key, name=name, type=str, managedObjectType=vim.VirtualMachine) for key, name in self.custom_fields.items()]
+        return VmomiSupport.GetVmodlType("vim.CustomFieldsManager.FieldDef[]")(rows)
+
+    def power_off(self, item: Any) -> None:
+        """A host loses power, and vCenter its connection."""
+        self.crypto.went_down(item)
+        if self.kind == "vcenter":
+            self.set_connection(item, "not_responding")
+
+    def power_on(self, item: Any, push: bool = True) -> None:
+        item.state.powered_on = True
+        if self.kind == "vcenter" and push:
+            self.set_connection(item, "connected")
+            return
+        if self.kind == "vcenter":
+            self.ways.decided(item)
+            item.state.connection = "connected"
+        self.crypto.came_up(item, push=push)
+
+    def reboot(self, item: Any, push: bool = True) -> None:
+        self.power_off(item)
+        self.power_on(item, push)
+        if self.kind == "esxi":
+            self.sessions.clear()
+
+    def replace(self, name: str | None, providers: list[dict[str, Any]]) -> None:
+        """Another vCenter takes over the hosts: it knows no provider but those that it is given, no event, no task, no session, no
+        permission, no custom value and no tag. (References of entities stay as they were, which a real one's would not.)"""
+        crypto = self.crypto
+        own = self.licenses.own()
+        self.sessions.clear()
+        self.generation += 1
+        self.name = name or self.name
+        self.licenses.rename(own, self.instance_uuid, self.name)
+        for task in self.tasks:
+            self.objects.pop(task.moid, None)
+        self.events.clear()
+        self.tasks.clear()
+        self.custom_fields.clear()
+        crypto.alarms.clear()
+        crypto.providers.clear()
+        crypto.entity_defaults.clear()
+        crypto.default = None
+        for row in providers:
+            crypto.add_provider(row)
+        for machine in crypto.machines():
+            machine.permissions, machine.custom, machine.tags = [], {}, []
+            machine.touch()
+        for item in self.hosts:
+            self.ways.decided(item)
+            item.state.connection = "connected" if item.state.powered_on else "notResponding"
+            crypto.hand_out(item)
+        self.touch()
 
     def each(self, function: Callable[[Any], None]) -> None:
         with self.lock:

@@ -4,10 +4,15 @@
 
 from __future__ import annotations
 
+import fnmatch
+import hashlib
+import uuid
 from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
+from ..crypto import Disk, MachineFile
+from ..errors import ScenarioError
 from .host_system import HostSystem
 from .inventory import ClusterComputeResource, ComputeResource, Datacenter, Datastore, Entity, Folder, Network, ResourcePool
 from .virtual_machine import VirtualMachine
@@ -69,15 +74,16 @@ class Builder:
             datacenter.shares.append(found)
         return found
 
-    def folder(self, datacenter: Datacenter, path: str) -> Folder:
-        """A (nested) host folder, "rack-1/upper"."""
-        above = datacenter.folders["host"]
+    def folder(self, datacenter: Datacenter, path: str, role: str = "host") -> Folder:
+        """A (nested) folder of hosts or of machines, "rack-1/upper"."""
+        above = datacenter.folders[role]
         if not path:
             return above
         for depth, part in enumerate(path.strip("/").split("/")):
-            key = (datacenter.title, "/".join(path.strip("/").split("/")[: depth + 1]))
+            key = (f"{role}:{datacenter.title}", "/".join(path.strip("/").split("/")[: depth + 1]))
             if key not in self._folders:
-                made = Folder(self.world, self.world.next_id("group-h"), part, above, _HOLDS["host"][1])
+                prefix, holds = _HOLDS[role]
+                made = Folder(self.world, self.world.next_id(prefix), part, above, holds)
                 self._folders[key] = self.world.add(made)
             above = self._folders[key]
         return above
@@ -113,8 +119,71 @@ class Builder:
             network.attached.append(made)
         for _index in range(row.get("vms", 0)):
             self._machines += 1
-            machine_id = str(self._machines) if self.esxi else self.world.next_id("vm-")
-            machine = VirtualMachine(self.world, machine_id, f"vm-{self._machines:04d}", datacenter.folders["vm"], made, parent.pool)
-            made.machines.append(self.world.add(machine))
-            parent.pool.machines.append(machine)
+            self._machine(f"vm-{self._machines:04d}", datacenter.folders["vm"], made, parent.pool)
         return made
+
+    def _machine(self, name: str, folder: Folder, runs_on: HostSystem, pool: ResourcePool) -> VirtualMachine:
+        world = self.world
+        moid = world.machine_id()
+        store = runs_on.datacenter.stores[0].title
+        place, number = name, 0
+        while f"[{store}] {place}/{name}.vmx" in world.crypto.files:
+            number += 1
+            place = f"{name}_{number}"
+        identity = str(uuid.UUID(hashlib.md5(f"{world.seed}:vm:{moid}".encode()).hexdigest()))
+        file = MachineFile(f"[{store}] {place}/{name}.vmx", name, identity)
+        world.crypto.files[file.path] = file
+        made = VirtualMachine(world, moid, name, folder, runs_on, pool, file)
+        world.add(made)
+        made.join()
+        return made
+
+    def machines(self, row: dict[str, Any], first: int, where: str) -> None:
+        """The machines of one entry of `virtual_machines`, one host after the other."""
+        world = self.world
+        hosts = [item for item in world.hosts if fnmatch.fnmatchcase(item.state.name, row.get("host", "*"))] or world.hosts
+        for own in range(row.get("count", 1)):
+            try:
+                name = row.get("name", "vm-{n:04d}").format(n=first + own, i=own + 1)
+            except (KeyError, IndexError, ValueError):
+                raise ScenarioError(f"{where}.name: only {{n}} (number in the scenario) and {{i}} (in the entry) exist") from None
+            item = hosts[own % len(hosts)]
+            folder = self.folder(item.datacenter, "" if self.esxi else row.get("folder", ""), "vm")
+            made = self._machine(name, folder, item, self._pool(item.above, "" if self.esxi else row.get("pool", "")))
+            made.listed = True
+            made.powered_on = row.get("power", "on") == "on"
+            made.autostart = row.get("autostart", False)
+            made.state = row.get("state")
+            if made.state is not None:
+                made.powered_on = False
+            file = made.files
+            provider = row.get("provider")
+            # Machines of the same name have folders of their own on the datastore, and keys of their own.
+            label = row.get("key", name if f" {name}/" in file.path else file.path)
+            file.wanted = (provider, label) if provider is not None else None
+            for number, disk in enumerate(row.get("disks", [{}] if provider is not None else [])):
+                held = disk.get("provider", provider)
+                mine = disk.get("key", "same")
+                key = None
+                if held is not None and mine != "none":
+                    key = (held, {"same": label, "own": f"{label}/disk-{number + 1}"}.get(mine, mine))
+                file.disks.append(Disk(name if number == 0 else f"{name}_{number}", int(disk.get("gb", 16)) << 20, key))
+            file.annotation = row.get("annotation", "")
+            file.snapshots = list(row.get("snapshots", ()))
+            file.consolidation = row.get("consolidation_needed", False)
+            made.permissions = [dict(one) for one in row.get("permissions", ())]
+            made.custom = dict(row.get("custom_values", {}))
+            made.tags = list(row.get("tags", ()))
+            for field in made.custom:
+                world.custom_field(field)
+
+    def _pool(self, compute: Any, path: str) -> ResourcePool:
+        """A (nested) pool below the root pool of a cluster, "gold/inner"."""
+        pool: ResourcePool = compute.pool
+        for part in [part for part in path.split("/") if part]:
+            found = next((one for one in pool.children if one.title == part), None)
+            if found is None:
+                found = self.world.add(ResourcePool(self.world, self.world.next_id("resgroup-"), part, pool))
+            assert isinstance(found, ResourcePool)
+            pool = found
+        return pool

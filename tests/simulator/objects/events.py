@@ -31,11 +31,16 @@ def make_event(world: World, kind: Any, text: str, user: str, entity: Any, field
     for name, value in fields.items():
         if name in known:
             setattr(made, name, value)
-    if entity is not None and entity.host is entity:
-        made.datacenter = vim.event.DatacenterEventArgument(name=entity.datacenter.title, datacenter=entity.datacenter.ref)
-        made.host = vim.event.HostEventArgument(name=entity.title, host=entity.ref)
-        if entity.above is not None:
-            made.computeResource = vim.event.ComputeResourceEventArgument(name=entity.above.title, computeResource=entity.above.ref)
+    if "entity_argument" in fields:
+        made.entity = fields["entity_argument"]
+    item = getattr(entity, "runs_on", None) or entity
+    if item is not None and item.host is item:
+        made.datacenter = vim.event.DatacenterEventArgument(name=item.datacenter.title, datacenter=item.datacenter.ref)
+        made.host = vim.event.HostEventArgument(name=item.title, host=item.ref)
+        if item.above is not None:
+            made.computeResource = vim.event.ComputeResourceEventArgument(name=item.above.title, computeResource=item.above.ref)
+    if item is not entity:
+        made.vm = vim.event.VmEventArgument(name=entity.title, vm=entity.ref)
     for info in kind._GetPropertyList():
         if not info.flags & VmomiSupport.F_OPTIONAL and getattr(made, info.name) is None:
             if info.type is str:
@@ -43,6 +48,17 @@ def make_event(world: World, kind: Any, text: str, user: str, entity: Any, field
             elif info.type is bool:
                 setattr(made, info.name, False)
     return frozen(made)
+
+
+def log_extended(world: World, type_id: str, text: str, severity: str, entity: Any, arguments: dict[str, Any]) -> Any:
+    """An EventEx as vCenter logs it: about an entity, or about none but its own service."""
+    fields: dict[str, Any] = {"eventTypeId": type_id, "severity": severity, "message": text}
+    if arguments:
+        fields["arguments"] = [data("vmodl.KeyAnyValue", key=name, value=value) for name, value in arguments.items()]
+    if entity is not None:
+        fields.update(objectId=entity.moid, objectType=entity.TYPE, objectName=entity.title)
+    world.log_event(vim.event.EventEx, text, entity=entity, **fields)
+    return world.events[-1]
 
 
 def type_id(event: Any) -> str:
@@ -61,7 +77,7 @@ def _involves(event: Any, wanted: Any, recursion: str, world: World) -> bool:
         )
         if argument is not None
     }
-    subject = event.host.host._moId if event.host is not None else None
+    subject = event.vm.vm._moId if event.vm is not None else (event.host.host._moId if event.host is not None else None)
     target = world.find(wanted._moId)
     if recursion == "self":
         return subject == wanted._moId or (target is world.root and subject is None)

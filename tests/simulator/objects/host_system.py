@@ -21,6 +21,7 @@ from ..ways import HTTPS
 from ..xmlwrite import frozen
 from . import (
     certificate_manager,
+    crypto_manager,
     date_time_system,
     firewall_system,
     network_system,
@@ -30,6 +31,7 @@ from . import (
     vsan_system,
 )
 from .inventory import NO_HOST, ComputeResource, Datacenter, Entity, array
+from .virtual_machine import key_id
 
 if TYPE_CHECKING:
     from ..world import World
@@ -79,6 +81,7 @@ MANAGERS: dict[str, tuple[str, str]] = {
 FAMILIES: dict[str, Any] = {
     "advancedOption": option_manager.OptionManager,
     "certificateManager": certificate_manager.HostCertificateManager,
+    "cryptoManager": crypto_manager.CryptoManagerHost,
     "dateTimeSystem": date_time_system.HostDateTimeSystem,
     "firewallSystem": firewall_system.HostFirewallSystem,
     "networkSystem": network_system.HostNetworkSystem,
@@ -127,6 +130,8 @@ class HostSystem(Entity):
 
     def _made(self, member: str, moid: str) -> Managed | None:
         family = FAMILIES.get(member)
+        if member == "cryptoManager" and self.moid != "ha-host":
+            family = crypto_manager.CryptoManagerHostKMS
         return self.world.add(family(self, moid)) if family else None
 
     def cached(self, key: str, stamp: Any, make: Any) -> Any:
@@ -257,7 +262,7 @@ class HostSystem(Entity):
     @prop
     def runtime(self) -> Any:
         state = self.state
-        stamp = (state.connection, state.maintenance, state.powered_on)
+        stamp = (state.connection, state.maintenance, state.powered_on, state.crypto.mode, state.crypto.key)
         return self.cached("runtime", stamp, self._runtime)
 
     def _runtime(self) -> Any:
@@ -273,7 +278,8 @@ class HostSystem(Entity):
                     "inQuarantineMode": False,
                     "bootTime": datetime.datetime(2026, 1, 5, 9, 7, 1, 778318, tzinfo=datetime.timezone.utc),
                     "healthSystemRuntime": {"systemHealthInfo": {}},
-                    "cryptoState": "incapable",
+                    "cryptoState": crypto_manager.crypto_state(self),
+                    "cryptoKeyId": key_id(state.crypto.key),
                     "networkRuntimeInfo": {
                         "netStackInstanceRuntimeInfo": [
                             {
@@ -293,7 +299,7 @@ class HostSystem(Entity):
     @prop
     def summary(self) -> Any:
         state = self.state
-        stamp = (state.connection, state.maintenance, state.powered_on)
+        stamp = (state.connection, state.maintenance, state.powered_on, state.crypto.mode, state.crypto.key)
         return self.cached("summary", stamp, self._summary)
 
     def _summary(self) -> Any:
@@ -423,6 +429,8 @@ class HostSystem(Entity):
         for member in MANAGERS:
             info = vim.host.ConfigManager._GetPropertyInfo(member)
             setattr(made, member, info.type(self.manager_id(member)))
+        kind = vim.encryption.CryptoManagerHost if self.moid == "ha-host" else vim.encryption.CryptoManagerHostKMS
+        made.cryptoManager = kind(self.manager_id("cryptoManager"))
         if self.moid == "ha-host":
             made.licenseManager = vim.LicenseManager("ha-license-manager")  # unset under vCenter (facts.md 6.2)
         return frozen(made)
@@ -473,6 +481,32 @@ class HostSystem(Entity):
             self.state.maintenance = wanted
 
         return self.world.start_task(call, description, self, work)
+
+    @operation(privilege="Host.Config.Maintenance", writes=True, needs_host=True)
+    def RebootHost_Task(self, call: Call, force: bool) -> Any:
+        if not force and not self.state.maintenance:
+            raise SoapFault("InvalidState", "The operation is not allowed in the current state.")
+
+        def work() -> None:
+            self.world.reboot(self)
+
+        return self.world.start_task(call, "vim.HostSystem.reboot", self, work)
+
+    @operation(privilege="Cryptographer.RegisterHost", writes=True, needs_host=True)
+    def PrepareCrypto(self, call: Call) -> None:
+        self._crypto_manager().prepare()
+
+    @operation(privilege="Cryptographer.RegisterHost", writes=True, needs_host=True)
+    def EnableCrypto(self, call: Call, keyPlain: Any) -> None:
+        self._crypto_manager().enable(keyPlain)
+
+    @operation(privilege="Cryptographer.RegisterHost", writes=True, needs_host=True)
+    def ConfigureCryptoKey(self, call: Call, keyId: Any = None) -> None:
+        crypto_manager.configure(self, keyId)
+        self.world.touch()
+
+    def _crypto_manager(self) -> Any:
+        return self.world.find(self.manager_id("cryptoManager"))
 
     @operation(privilege="Host.Config.Connection", writes=True)
     def DisconnectHost_Task(self, call: Call) -> Any:

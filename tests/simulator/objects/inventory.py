@@ -79,6 +79,18 @@ class Entity(Managed):
         return True
 
     @prop
+    def triggeredAlarmState(self) -> Any:
+        from . import alarms
+
+        return alarms.triggered(self.world, self)
+
+    @prop
+    def declaredAlarmState(self) -> Any:
+        from . import alarms
+
+        return alarms.declared(self.world, self)
+
+    @prop
     def effectiveRole(self) -> Any:
         return VmomiSupport.GetVmodlType("int[]")([-1])
 
@@ -97,6 +109,12 @@ class Folder(Entity):
     @prop
     def childEntity(self) -> Any:
         return array("vim.ManagedEntity", [child.ref for child in self.children])
+
+    @operation(privilege="VirtualMachine.Inventory.Register", writes=True)
+    def RegisterVM_Task(self, call: Call, path: str, asTemplate: bool, name: str | None = None, pool: Any = None, host: Any = None) -> Any:
+        from .virtual_machine import register
+
+        return register(self, call, path, name, asTemplate, pool, host)
 
 
 class Datacenter(Entity):
@@ -255,10 +273,10 @@ class ResourcePool(Entity):
     TYPE = vim.ResourcePool
     machines: list[Any]
 
-    def __init__(self, world: World, moid: str, name: str, parent: ComputeResource) -> None:
+    def __init__(self, world: World, moid: str, name: str, parent: ComputeResource | ResourcePool) -> None:
         super().__init__(world, moid, name, parent)
         self.machines = []
-        self.owner_ref = parent.ref
+        self.owner_ref: Any = parent.owner_ref if isinstance(parent, ResourcePool) else parent.ref
 
     @prop
     def owner(self) -> Any:

@@ -70,6 +70,11 @@ class SearchIndex(Managed):
     def FindAllByIp(self, call: Call, ip: str, vmSearch: bool, datacenter: Any = None) -> Any:
         return self._all(self._by_ip(call, datacenter, ip, vmSearch))
 
+    @operation(privilege="System.View")
+    def FindByDatastorePath(self, call: Call, datacenter: Any, path: str) -> Any:
+        found = [one for one in self._candidates(call, datacenter, True) if one.file == path]
+        return found[0].ref if found else None
+
     def _child(self, call: Call, parent: Any, name: str) -> Any:
         below = list(parent.children)
         if isinstance(parent, Datacenter):

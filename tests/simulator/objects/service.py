@@ -12,7 +12,9 @@ from pyVmomi import vim
 from ..plain import data
 from ..registry import Call, Managed, operation, prop
 from ..xmlwrite import frozen
+from .alarms import MOID, Alarm, AlarmManager
 from .authorization import AuthorizationManager
+from .crypto_manager import CryptoManagerKmip
 from .events import EventManager
 from .license_manager import LicenseAssignmentManager, LicenseManager
 from .property_collector import PropertyCollector
@@ -78,6 +80,9 @@ def add_all(world: World) -> None:
         world.hosts[0].make_fixed_managers()
     else:
         world.add(LicenseAssignmentManager(world, "LicenseAssignmentManager"))
+        world.add(CryptoManagerKmip(world, "CryptoManager"))
+        world.add(AlarmManager(world, "AlarmManager"))
+        world.add(Alarm(world, MOID))
 
 
 def about(world: World) -> Any:

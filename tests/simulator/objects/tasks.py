@@ -110,10 +110,24 @@ class Task(Managed):
         self.world.touch()
 
 
+_METHODS = {
+    "enterMaintenanceMode": "EnterMaintenanceMode_Task",
+    "exitMaintenanceMode": "ExitMaintenanceMode_Task",
+    "disconnect": "DisconnectHost_Task",
+    "reconnect": "ReconnectHost_Task",
+    "reboot": "RebootHost_Task",
+    "cryptoUnlock": "CryptoUnlock_Task",
+    "powerOn": "PowerOnVM_Task",
+    "powerOff": "PowerOffVM_Task",
+    "registerVm": "RegisterVM_Task",
+    "createSnapshot": "CreateSnapshot_Task",
+    "retrieveKmipServersStatus": "RetrieveKmipServersStatus_Task",
+    "changeKey": "ChangeKey_Task",
+}
+
+
 def _method(description: str) -> str | None:
-    name = description.rpartition(".")[2]
-    wire = {"enterMaintenanceMode": "EnterMaintenanceMode_Task", "exitMaintenanceMode": "ExitMaintenanceMode_Task"}.get(name)
-    return wire or {"disconnect": "DisconnectHost_Task", "reconnect": "ReconnectHost_Task"}.get(name)
+    return _METHODS.get(description.rpartition(".")[2])
 
 
 class TaskManager(Managed):
@@ -147,3 +161,12 @@ def start(world: World, call: Call, description: str, target: Managed, work: Cal
     thread = threading.Thread(target=task.run, args=(work, float(world.options["task_delay"])), name=task.moid, daemon=True)
     thread.start()
     return task.ref
+
+
+def unfinished(world: World, description: str, target: Managed) -> Task:
+    """A task that runs until somebody ends it: something else is at work on its target."""
+    task: Task = world.add(Task(world, world.next_id("task-"), description, target, "somebody@vsphere.local", False))
+    task.fields.update(state="running", startTime=datetime.datetime.now(datetime.timezone.utc), progress=10)
+    world.tasks.append(task)
+    world.touch()
+    return task

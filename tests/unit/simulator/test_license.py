@@ -18,7 +18,7 @@ from tests.simulator import ScenarioError, Simulator
 from tests.simulator.__main__ import coverage_table
 from tests.simulator.license import DIAGNOSTIC, masked, units
 from tests.simulator.scenario import FOLDER, LICENSE_OPTIONS
-from tests.unit.simulator.conftest import client, read
+from tests.unit.simulator.conftest import client, key_servers_for, read
 
 RIGHT, GEN70, GEN60 = "FAKE0-R1GHT-V8000-CPUPK-00001", "FAKE0-GEN70-V7000-CPUPK-00002", "FAKE0-GEN60-V6000-CPUPK-00003"
 VCENTER, VSAN, EXPIRED = "FAKE0-VCENT-V8000-ALL00-00004", "FAKE0-V5AN0-V8000-CPUPK-00005", "FAKE0-EXP1R-V8000-CPUPK-00006"
@@ -145,6 +145,7 @@ def test_ids(case: Case, solo: Case) -> None:
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.yml")))
 def test_all_properties_of_every_scenario_can_be_read(name: str) -> None:
+    key_servers_for(name)
     with running(name) as made:
         collector = vmodl.query.PropertyCollector
         wanted = collector.PropertySpec(type=vim.LicenseManager, all=True)

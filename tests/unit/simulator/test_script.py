@@ -27,7 +27,7 @@ from tests.simulator import ScenarioError, Simulator
 from tests.simulator.__main__ import coverage_table
 from tests.simulator.registry import Managed
 from tests.simulator.scenario import FOLDER
-from tests.unit.simulator.conftest import Raw, client, read
+from tests.unit.simulator.conftest import Raw, client, key_servers_for, read
 
 ROOT = Path(__file__).parents[3]
 Finder = Callable[[str], Any]
@@ -405,6 +405,7 @@ def test_a_bad_scenario_is_one_sentence(source: Any, words: str) -> None:
 
 @pytest.mark.parametrize("name", [path.stem for path in FOLDER.glob("*.yml")])
 def test_every_scenario_serves(name: str) -> None:
+    key_servers_for(name)
     with Simulator(name, hosts=4 if name == "fleet" else None) as sim, client(sim) as si:
         assert read(si, ["name", "config", "summary", "hardware", "capability", "runtime", "configManager"], max_objects=14)
         assert sim.errors == []
