@@ -3,7 +3,7 @@
 #
 # Every target calls one script. V=1 shows a stage's output as it comes; PYTHON_NEW and PYTHON_OLD name interpreters.
 
-STAGES = sanity peers lint second-opinion docs build unit integration molecule
+STAGES = sanity peers eda lint second-opinion docs build unit integration molecule
 
 .DEFAULT_GOAL = help
 .PHONY: help setup demo test $(STAGES) chaos fuzz bench format generate clean clean-all
@@ -14,7 +14,7 @@ help: ## list the targets
 setup: ## the environments, once: about a minute
 	@tools/env.sh new old
 
-demo: ## a simulated fleet with wrong clocks, found, repaired and proved: a minute or two
+demo: ## wrong clocks and locked VMs of a simulated fleet, found, repaired and proved: a minute or two
 	@tools/with_env.sh demo tools/demo.sh
 
 test: ## everything below down to build, on the oldest and the newest ansible-core: up to 20 minutes
@@ -32,13 +32,16 @@ unit: ## unit and property tests, oldest and newest: half a minute
 integration: ## the modules against the simulator, 450 fault schedules, CPU: 6 minutes
 	@tools/run.sh $@
 
-molecule: ## every scenario in extensions/molecule, two at a time: 8 seconds a scenario
+molecule: ## every scenario in extensions/molecule, two at a time: 8 to 30 seconds a scenario
 	@tools/run.sh $@
 
 second-opinion: ## the client against govmomi's vcsim (Go from Debian): seconds, 1 minute the first time
 	@tools/run.sh $@
 
 peers: ## other people's modules against our simulator: 2 minutes, 3 the first time
+	@tools/run.sh $@
+
+eda: ## the event source, and ansible-rulebook (Java) with it: 2 minutes, 3 the first time
 	@tools/run.sh $@
 
 docs: ## antsibull-docs over every module and role: 10 seconds

@@ -5,4 +5,4 @@
 # What "make demo" runs, in an environment that tools/with_env.sh has set up.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-exec python tools/demo.py "$@"
+exec python -m tools.demo "$@"

@@ -5,6 +5,7 @@
 # tools/env.sh NAME...: set environments up, or do nothing where they stand already.
 #   new    the newest ansible-core with all tools       old    the oldest ansible-core, with what runs tests
 #   demo   in the folder of new, only what runs         peers  other people's collections
+#   eda    ansible-rulebook
 # A stamp (a hash of the requirement files and of this place) makes the second call cost nothing.
 
 # shellcheck source=tools/lib.sh
@@ -61,7 +62,7 @@ is_ours() {
 
 set_up() {
   local name=$1 folder=$1 override=${PYTHON_NEW:-} versions=("${NEWEST_FIRST[@]}") python stamp started
-  [ -f "requirements/$name.txt" ] || die "There is no environment '$name': new, old, demo, peers are known."
+  [ -f "requirements/$name.txt" ] || die "There is no environment '$name': new, old, demo, peers, eda are known."
   # Today's tools need 3.11; the collection itself is content with 3.10.
   if [ "$name" = demo ]; then folder=new versions+=(3.10); fi
   if [ "$name" = old ]; then override=${PYTHON_OLD:-} versions=("${OLDEST_CORE[@]}"); fi

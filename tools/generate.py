@@ -47,13 +47,24 @@ def constant(path: pathlib.Path, name: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Module:
-    """A module as documented. ``own``: its options; ``shared``: those that come from the doc fragments."""
+    """A module as documented. ``own``: its options; ``shared``: those that mean the same to every module of hosts, from the
+    doc fragments. ``entries``: the part of its result that has an entry for each of what it is about."""
 
     name: str
     doc: dict[str, Any]
     examples: list[dict[str, Any]]
     own: dict[str, Any]
     shared: dict[str, Any]
+    entries: str
+
+    @property
+    def about_vms(self) -> bool:
+        return self.entries == "vms"
+
+    @property
+    def many(self) -> str:
+        """What it is about, in sentences."""
+        return {"vms": "VMs"}.get(self.entries, self.entries.replace("_", " "))
 
     @property
     def writes(self) -> bool:
@@ -74,12 +85,16 @@ def modules() -> list[Module]:
 
 def module(path: pathlib.Path) -> Module:
     doc = constant(path, "DOCUMENTATION")
+    own: dict[str, Any] = dict(doc.get("options") or {})
     shared: dict[str, Any] = {}
     for reference in doc.get("extends_documentation_fragment", []):
         name, _dot, part = reference.removeprefix(COLLECTION + ".").partition(".")
         fragment = constant(ROOT / f"plugins/doc_fragments/{name}.py", part.upper() or "DOCUMENTATION")
-        shared.update(fragment.get("options") or {})
-    return Module(name=path.stem, doc=doc, examples=constant(path, "EXAMPLES"), own=doc.get("options") or {}, shared=shared)
+        # Which VMs is asked with names that mean something else for hosts: exclude, folder.
+        (own if name == "vms" else shared).update(fragment.get("options") or {})
+    parts = constant(path, "RETURN")
+    entries = next((part for part, about in parts.items() if part != "endpoint" and "findings" in (about.get("contains") or {})), "hosts")
+    return Module(name=path.stem, doc=doc, examples=constant(path, "EXAMPLES"), own=own, shared=shared, entries=entries)
 
 
 def meanings() -> dict[str, dict[str, Any]]:
@@ -226,7 +241,8 @@ def task(found: Module) -> dict[str, Any]:
 
 def role_example(found: Module) -> dict[str, Any]:
     """The module's first example that shows how to connect, as variables of the role."""
-    tasks = [task[f"{COLLECTION}.{found.name}"] for task in found.examples]
+    name = f"{COLLECTION}.{found.name}"
+    tasks = [task[name] for task in found.examples if name in task]
     task = next((task for task in tasks if "hostname" in task), tasks[0])
     return {f"{found.name}_{name}": value for name, value in task.items()}
 
@@ -251,7 +267,8 @@ def role(found: Module) -> Iterator[tuple[str, str]]:
     description = [
         *(for_role(part, name, found.options) for part in paragraphs(found.doc["description"])),
         f"Variables are the options of M({COLLECTION}.{name}) with the role's name before them; one that is not set is left out.",
-        f"How to connect, which hosts, and how a run behaves may instead be given once for several roles, as C({COMPOSER}_hostname) and so on.",
+        f"How to connect, {'' if found.about_vms else 'which hosts, '}and how a run behaves may instead be given once for several roles, "
+        f"as C({COMPOSER}_hostname) and so on.",
         f"What came of it is in the variable C({name}_result).",
     ]
     yield (
@@ -280,7 +297,7 @@ def role(found: Module) -> Iterator[tuple[str, str]]:
         f"{folder}/tasks/main.yml",
         yaml_file(
             [task(found)],
-            "One task for all hosts: it runs once, on the control node, whatever the play's hosts are.",
+            f"One task for all {found.many}: it runs once, on the control node, whatever the play's hosts are.",
         ),
     )
     yield f"{folder}/README.md", role_readme(found)
@@ -298,11 +315,12 @@ def role_readme(found: Module) -> str:
         + f"Or without a play of one's own: `ansible-playbook {COLLECTION}.{name} -e @variables.yml`; with `--check --diff` nothing is changed.\n\n"
         + "## Variables\n\nA variable that is not set leaves its setting as it is.\n\n"
         + variables_table(name, found.own, found.options)
-        + "\n## How to connect, which hosts, how a run behaves\n\n"
+        + f"\n## How to connect, {'' if found.about_vms else 'which hosts, '}how a run behaves\n\n"
         + f"The same for every role; set as `{COMPOSER}_hostname` and so on, they serve several roles at once. "
         + "The connection may also stand in the environment (`VMWARE_HOST`, ...); `module_defaults` do not reach into a role.\n\n"
         + variables_table(name, found.shared, found.options)
-        + f"\n## Result\n\n`{name}_result`, also when the role failed: `msg` in words, `summary` as counts, `hosts` with one entry a host "
+        + f"\n## Result\n\n`{name}_result`, also when the role failed: `msg` in words, `summary` as counts, "
+        + f"`{found.entries}` with one entry a {found.many.removesuffix('s')} "
         + f"(`ansible-doc {COLLECTION}.{name}` lists what it holds). Codes of findings: [docs/findings.md](../../docs/findings.md).\n"
     )
 
@@ -325,14 +343,15 @@ def playbook(found: Module) -> tuple[str, str]:
 
 
 def report_playbook(found: Module) -> tuple[str, str]:
-    """For a module that only reads: what it found, host by host; hosts without a finding are only counted.
+    """For a module that only reads: what it found, host by host or VM by VM; those without a finding are only counted.
 
     A host that cannot be read must not keep the report of the others from being shown.
     """
     result = f"{found.name}_result"
     look = task(found)
     options = look[f"{COLLECTION}.{found.name}"]
-    options["fail_on"] = options["fail_on"].replace("default=omit", "default='none'")
+    if "fail_on" in found.shared:
+        options["fail_on"] = options["fail_on"].replace("default=omit", "default='none'")
     play = {
         "name": found.title,
         "hosts": "localhost",
@@ -350,16 +369,11 @@ def report_playbook(found: Module) -> tuple[str, str]:
                     **{part: f"{{{{ item.value.findings | map(attribute='{part}') }}}}" for part in ("level", "code", "text")},
                     "hint": f"{{{{ code | map('extract', {result}.hints) }}}}",
                 },
-                "loop": f"{{{{ {result}.hosts | dict2items | selectattr('value.findings') }}}}",
+                "loop": f"{{{{ {result}.{found.entries} | dict2items | selectattr('value.findings') }}}}",
                 "loop_control": {"label": "{{ item.key }}, {{ item.value.status }}"},
             },
             {
-                "name": "Hosts at risk, the worst first",
-                "ansible.builtin.debug": {"msg": f"{{{{ {result}.at_risk | map(attribute='host') }}}}"},
-                "when": f"{result}.at_risk | default([]) | length > 0",
-            },
-            {
-                "name": "What was found beside the hosts",
+                "name": f"What was found beside the {found.many}",
                 "ansible.builtin.debug": {
                     "msg": f"{{{{ item.level }}}}: {{{{ item.code }}}}: {{{{ item.text }}}}: {{{{ {result}.hints[item.code] }}}}"
                 },
@@ -368,6 +382,16 @@ def report_playbook(found: Module) -> tuple[str, str]:
             },
         ],
     }
+    if found.entries == "hosts":
+        tasks: list[Any] = play["tasks"]  # type: ignore[assignment] # a play is a mapping of anything
+        tasks.insert(
+            -1,
+            {
+                "name": "Hosts at risk, the worst first",
+                "ansible.builtin.debug": {"msg": f"{{{{ {result}.at_risk | map(attribute='host') }}}}"},
+                "when": f"{result}.at_risk | default([]) | length > 0",
+            },
+        )
     note = f"ansible-playbook {COLLECTION}.{found.name} -e @variables.yml; variables: the module's options, {found.name}_ before them."
     return f"playbooks/{found.name}.yml", yaml_file([play], note)
 

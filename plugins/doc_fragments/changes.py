@@ -10,17 +10,17 @@ class ModuleDocFragment:
 options:
   waves:
     description:
-      - How many of the hosts that need a change get it before it is looked at whether that went well, one entry a wave,
-        as a number or as a percentage of the selected hosts. V([1, 10%, 100%]) begins with a single host.
-      - Hosts are taken in the order of their names. Each wave is read and planned anew before it is written.
+      - How many of the hosts, or VMs, that need a change get it before it is looked at whether that went well, one entry a
+        wave, as a number or as a percentage of those selected. V([1, 10%, 100%]) begins with a single one.
+      - They are taken in the order of their names. Each wave is read and planned anew before it is written.
       - Those that no wave has room for are V(skipped), change nothing, and do not make the task fail.
-      - Left out, all hosts are one wave.
+      - Left out, all are one wave.
     type: list
     elements: str
   max_failures:
     description:
-      - As soon as more hosts than this have failed, or ended with a finding of level error, no further host is begun.
-        Those are V(skipped).
+      - As soon as more hosts, or VMs, than this have failed, or ended with a finding of level error, no further one is
+        begun. Those are V(skipped).
       - Left out, it is 0 with O(waves), and unlimited without.
     type: int
   progress_file:

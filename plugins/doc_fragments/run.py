@@ -9,7 +9,7 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   parallel:
-    description: How many hosts are worked on at the same time, from 1 to 64.
+    description: How many hosts, or VMs, are worked on at the same time, from 1 to 64.
     type: int
     default: 16
   deadline:
@@ -20,8 +20,8 @@ options:
     default: 3600
   fail_on:
     description:
-      - When the task fails. V(any) as soon as one host is failed, unreachable or skipped; V(all) only when every host
-        is; V(none) never for the sake of hosts. All hosts are worked on in any case.
+      - When the task fails. V(any) as soon as one host or VM is failed, unreachable or skipped; V(all) only when every
+        one is; V(none) never for the sake of one. All are worked on in any case.
       - Left out, it is V(any), and V(none) in check mode, because Ansible shows no difference for a task that fails.
       - Where the task does not fail, what would have made it fail is a warning.
     type: str
@@ -29,6 +29,6 @@ options:
 requirements:
   - pyvmomi >= 8.0.3.0.1
 notes:
-  - One task works on all selected hosts with one login. Run it once, on the control node, with C(delegate_to) or
+  - One task works on all selected hosts or VMs with one login. Run it once, on the control node, with C(delegate_to) or
     C(hosts) set to V(localhost).
 """

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.errors import BadInput
+from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.errors import BadInput, FleetcareError
 from tests.bench.measure import Server, ansible_environment, module_command, served
 from tests.integration import servers
 from tests.integration.driver import run
@@ -115,6 +115,55 @@ LICENSE: dict[str, tuple[dict[str, Any], str, str]] = {
     "hosts without an endpoint": ({"license_key": KEY, "hostname": None, "esxi_hostname": ["*"]}, "hostname is missing", "VMWARE_HOST"),
 }
 
+PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+PRIVATE = "-----BEGIN {}PRIVATE KEY-----\nMARKPRIVATE\n-----END {}PRIVATE KEY-----\n"
+
+
+def provider(**more: Any) -> dict[str, Any]:
+    return {"key_provider": {"name": "kms-a", "servers": [{"address": "kms-a.example.com"}], **more}}
+
+
+CRYPTO: dict[str, tuple[dict[str, Any], str, str]] = {
+    "option misspelt": ({"wait_for_kms": 5}, "wait_for_kms", "Supported parameters.*wait_for_provider"),
+    "provider without a name": ({"key_provider": {"servers": [{"address": "kms-a"}]}}, "name", "missing required arguments"),
+    "server without an address": ({"key_provider": {"name": "a", "servers": [{"port": 5696}]}}, "address", "missing required arguments"),
+    "wait is a word": ({"wait_for_provider": "long"}, "wait_for_provider", "float"),
+    "record missing": ({"restore": "/nonexistent/record.json"}, "cannot be read", "backup: true"),
+    "record is no record": ({"restore": "/dev/null"}, "no JSON", "backup: true"),
+    "negative wait": ({"wait_for_provider": -1}, "wait_for_provider -1 is not between 0 and 86400", "do not wait"),
+    "endless wait": ({"wait_for_provider": 1e9}, "wait_for_provider 1e.09 is not between 0 and 86400", "do not wait"),
+    "wait beyond the deadline": ({"wait_for_provider": 600, "deadline": 600}, "before the deadline of 600 s", "Raise deadline"),
+    "anew without a record": ({"reregister": True}, "reregister: true is given without backup: true", "backup: true"),
+    "nameless provider": (provider(name="  "), "key_provider has no name", "exactly the name"),
+    "address is an URL": (provider(servers=[{"address": "https://kms-a:5696/x"}]), "'https://kms-a:5696/x' of server 1", "without scheme"),
+    "address is empty": (provider(servers=[{"address": "kms"}, {"address": ""}]), "address '' of server 2", "without scheme"),
+    "port out of range": (provider(servers=[{"address": "kms", "port": 70000}]), "port 70000 of server kms", "5696"),
+    "server named twice": (provider(servers=[{"address": "kms"}, {"address": "kms"}]), "two servers of the name kms", "name of its own"),
+    "fingerprint too short": (
+        provider(servers=[{"address": "kms", "fingerprint": "AB:CD"}]),
+        "server kms is no SHA-256",
+        "64 hexa.*openssl",
+    ),
+    "an SHA-1 fingerprint": (provider(servers=[{"address": "kms", "fingerprint": "ab" * 20}]), "no SHA-256 fingerprint", "64 hexadecimal"),
+    "key without certificate": (provider(private_key=PRIVATE.format("", "")), "private_key without certificate", "belongs to it"),
+    "certificate is a path": (provider(certificate="/etc/ssl/kms.crt"), "no certificate in PEM form", "lookup"),
+    "certificate is a request": (
+        provider(certificate=PEM.replace("CERTIFICATE", "CERTIFICATE REQUEST")),
+        "no certificate in PEM",
+        "lookup",
+    ),
+    "key is a path": (provider(certificate=PEM, private_key="/etc/ssl/kms.key"), "private_key is no PEM text", "lookup"),
+    "key with a passphrase": (provider(certificate=PEM, private_key=PRIVATE.format("ENCRYPTED ", "ENCRYPTED ")), "is encrypted", "vault"),
+    "an old key with a passphrase": (
+        provider(certificate=PEM, private_key=PRIVATE.format("RSA ", "RSA ").replace("\nM", "\nProc-Type: 4,ENCRYPTED\n\nM")),
+        "private_key is encrypted",
+        "vault",
+    ),
+    "request and its answer": (provider(certificate=PEM, request=True), "both request and certificate", "Drop request"),
+    "odd wave": ({"waves": [1, "most"]}, "waves entry 2, 'most'", "10%"),
+    "selection with a hole": ({"vm_name": ["app-01", ""]}, "empty name", "variable"),
+}
+
 # id: options on top of ALL, words of the cause, words of the cure; asked of a real simulator.
 SERVED: dict[str, tuple[dict[str, Any], str, str]] = {
     "wrong password": ({"password": "wrong-password"}, "user name or password is wrong", "one attempt"),
@@ -183,6 +232,7 @@ def others(table: dict[str, Any], typed: tuple[str, ...]) -> dict[str, Any]:
 # The first of each are refused by ansible-core, or need it: it turns words into numbers, paths and secrets.
 TYPED = ("port is a word", "option mistyped", "choice mistyped", "no password", "ca_file missing", "server is nonsense")
 TYPED_LICENSE = ("option misspelt", "state misspelt", "labels are a word", "a letter that none has")
+TYPED_CRYPTO = ("option misspelt", "provider without a name", "server without an address", "wait is a word", "record missing")
 TYPED_FIREWALL = ("rule without a name", "no direction", "no such address", "port zero", "odd wave", "record missing", "progress nowhere")
 
 
@@ -242,6 +292,31 @@ def test_bad_input_about_licences_ends_before_any_connection(
 @pytest.mark.parametrize(**others(LICENSE, TYPED_LICENSE))
 def test_other_bad_input_about_licences_ends_before_any_connection(fleet: Server, options: dict[str, Any], cause: str, cure: str) -> None:
     refused(fleet, "esxi_license_validate", {"esxi_hostname": ["*"], **options}, cause, cure)
+
+
+@pytest.mark.parametrize(**cases(CRYPTO, TYPED_CRYPTO, TYPED_CRYPTO[:1]))
+def test_bad_input_about_encryption_ends_before_any_connection(
+    fleet: Server, tmp_path: pathlib.Path, options: dict[str, Any], cause: str, cure: str
+) -> None:
+    fleet.control("/clear_journal", {})
+    wish = {"esxi_hostname": None, "vm_name": ["*"], **options}
+    check_sentence(told(tmp_path, fleet, wish, module="fleetcare.esxi.vm_crypto_unlock"), cause, cure)
+    assert fleet.control("/summary")["calls"] == 0
+
+
+@pytest.mark.parametrize(**others(CRYPTO, TYPED_CRYPTO))
+def test_other_bad_input_about_encryption_ends_before_any_connection(fleet: Server, options: dict[str, Any], cause: str, cure: str) -> None:
+    refused(fleet, "vm_crypto_unlock", {"vm_name": ["*"], **options}, cause, cure)
+
+
+@pytest.mark.parametrize(
+    ("options", "cause", "cure"),
+    [({"without_provider": " "}, "without_provider is empty", "name a key provider"), ({"vm_name": []}, "no VM is selected", r"\['\*'\]")],
+)
+def test_bad_input_about_reading_encryption(fleet: Server, options: dict[str, Any], cause: str, cure: str) -> None:
+    with pytest.raises(FleetcareError) as caught:
+        run(fleet, "vm_crypto_info", **{"vm_name": ["*"], **options})
+    check_sentence(caught.value.sentence, cause, cure)
 
 
 @pytest.mark.parametrize(

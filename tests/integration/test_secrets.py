@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pathlib
 import re
+import ssl
 import tempfile
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -143,39 +145,45 @@ JOURNAL = {
 }
 
 
-def keep_no_key(server: Server, folder: pathlib.Path, tasks: Iterable[dict[str, Any]], *flags: str) -> str:
-    """Play the tasks at the highest verbosity and search whatever comes out of it. The keys come as a vault's would."""
-    given = {f"key_{number}": key for number, key in NUMBERED.items()}
-    (folder / "extra.json").write_text(json.dumps({**given, "unheard": UNHEARD, "pasted": pasted(NUMBERED["00022"])}))
+def play_in_full(server: Server, folder: pathlib.Path, tasks: Iterable[dict[str, Any]], short: str, *flags: str) -> tuple[str, str]:
+    """At the highest verbosity, with the journal of this machine; what was said, to the user and by programs."""
     journal = folder / "modules" / "systemd"
     journal.mkdir(parents=True)
     for name, text in JOURNAL.items():
         (journal / name).write_text(text)
+    done = play(
+        folder,
+        server,
+        [on_localhost(*tasks)],
+        "-vvvv",
+        "--diff",
+        f"--extra-vars=@{folder / 'extra.json'}",
+        *flags,
+        TMPDIR=short,
+        PYTHONPATH=str(journal.parent),
+        JOURNAL_OF_THIS_MACHINE=str(folder / "journal.txt"),
+        ANSIBLE_LOG_PATH=str(folder / "ansible.log"),
+        ANSIBLE_KEEP_REMOTE_FILES="false",
+    )
+    return done.stdout, done.stderr
+
+
+def keep_no_key(server: Server, folder: pathlib.Path, tasks: Iterable[dict[str, Any]], *flags: str) -> str:
+    """Play the tasks at the highest verbosity and search whatever comes out of it. The keys come as a vault's would."""
+    given = {f"key_{number}": key for number, key in NUMBERED.items()}
+    (folder / "extra.json").write_text(json.dumps({**given, "unheard": UNHEARD, "pasted": pasted(NUMBERED["00022"])}))
     with tempfile.TemporaryDirectory() as short:  # a socket's path may not be long
-        done = play(
-            folder,
-            server,
-            [on_localhost(*tasks)],
-            "-vvvv",
-            "--diff",
-            f"--extra-vars=@{folder / 'extra.json'}",
-            *flags,
-            TMPDIR=short,
-            PYTHONPATH=str(journal.parent),
-            JOURNAL_OF_THIS_MACHINE=str(folder / "journal.txt"),
-            ANSIBLE_LOG_PATH=str(folder / "ansible.log"),
-            ANSIBLE_KEEP_REMOTE_FILES="false",
-        )
+        stdout, stderr = play_in_full(server, folder, tasks, short, *flags)
         assert files_with_keys(pathlib.Path(short)) == []
     (folder / "extra.json").unlink()
     (folder / "play.yml").unlink()
-    assert "unreachable=0" in done.stdout, done.stdout[-3000:]
+    assert "unreachable=0" in stdout, stdout[-3000:]
     assert (folder / "ansible.log").stat().st_size > 1000
-    assert findings_in(done.stdout + done.stderr) == []
+    assert findings_in(stdout + stderr) == []
     assert files_with_keys(folder) == []
     assert findings_in(json.dumps(server.control("/journal"), ensure_ascii=False)) == []
     assert findings_in(json.dumps(server.control("/state"), ensure_ascii=False)) == []
-    return done.stdout
+    return stdout
 
 
 POOL = ["{{ key_00022 }}", "{{ key_00002 }}", "{{ key_00003 }}", "{{ key_00013 }}", "{{ key_00004 }}", "{{ unheard }}"]
@@ -248,3 +256,125 @@ def test_the_search_finds_what_it_looks_for(tmp_path: pathlib.Path) -> None:
         (tmp_path / "file").write_text(text)
         assert files_with_keys(tmp_path)
     assert findings_in("MARK0-*****-*****-*****-00022") == []
+
+
+# ---- key servers ------------------------------------------------------------------------------------------------------------------
+
+KMS_PASSWORD = "marker-Kms-Pa55word-91c2"
+
+
+@pytest.fixture
+def encrypted(tmp_path: pathlib.Path) -> Iterator[Server]:
+    pytest.importorskip("kmip", reason="PyKMIP is not installed")
+    scenario = yaml.safe_load((ROOT / "tests/simulator/scenarios/encrypted.yml").read_text())
+    scenario["users"]["administrator@vsphere.local"]["password"] = PASSWORD
+    (tmp_path / "encrypted.yml").write_text(json.dumps(scenario))
+    with served(str(tmp_path / "encrypted.yml")) as server:
+        (tmp_path / "encrypted.yml").unlink()
+        yield server
+
+
+def keep_no_secret(server: Server, folder: pathlib.Path, tasks: Iterable[dict[str, Any]]) -> str:
+    """The same for passwords of both kinds, the private key for vCenter's certificate, and cookies of sessions."""
+    told = server.control("/key_servers")["kms-a.example.com"]
+    key = pathlib.Path(told["key"]).read_text()
+    lines = [line[:40] for line in key.splitlines() if "-----" not in line]
+    assert len(lines) >= 2 and all(len(line) > 20 for line in lines)
+    given = {"kms_password": KMS_PASSWORD, "kms_key": key, "kms_certificate": pathlib.Path(told["certificate"]).read_text()}
+    (folder / "extra.json").write_text(json.dumps({**given, "vcenter_password": PASSWORD}))
+    with tempfile.TemporaryDirectory() as short:
+        stdout, stderr = play_in_full(server, folder, tasks, short)
+        left = [path for path in pathlib.Path(short).rglob("*") if path.is_file()]
+    assert left == []
+    for name in ("extra.json", "play.yml"):
+        (folder / name).unlink()
+    cookies = [json.loads(path.read_text())["cookie"].strip('"') for path in folder.rglob("*.session")]
+    assert cookies and "unreachable=0" in stdout, stdout[-3000:]
+    texts = {"what was said": stdout + stderr, "the simulator's journal": json.dumps(server.control("/journal"))}
+    texts |= {str(path): path.read_text(errors="replace") for path in folder.rglob("*") if path.is_file() and path.suffix != ".session"}
+    found = [
+        f"{what} in {where}: ...{text[max(0, at - 200) : at + 80]!r}"
+        for where, text in texts.items()
+        for what in (PASSWORD, KMS_PASSWORD, *lines, *cookies)
+        if (at := text.find(what)) >= 0
+    ]
+    assert not found, "\n".join(found)
+    return stdout
+
+
+def of_crypto(server: Server, **options: Any) -> dict[str, Any]:
+    told = server.control("/key_servers")["kms-a.example.com"]
+    pem = told["server_certificate"].strip()
+    own = {
+        "name": "kms-a.example.com",
+        "address": told["address"],
+        "port": told["port"],
+        "fingerprint": hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest(),
+        "username": "somebody",
+        "password": "{{ kms_password }}",
+    }
+    provider = {"name": "kms-a", "servers": [own], "certificate": "{{ kms_certificate }}", "private_key": "{{ kms_key }}", "default": True}
+    return {"vm_name": ["app-*"], "password": "{{ vcenter_password }}", "key_provider": provider, **options}
+
+
+def crypto_task(options: dict[str, Any], name: str = "unlock", **keywords: Any) -> dict[str, Any]:
+    return {f"fleetcare.esxi.vm_crypto_{name}": options, "ignore_errors": True, **keywords}
+
+
+def test_no_secret_of_a_key_server_is_seen_anywhere(encrypted: Server, tmp_path: pathlib.Path) -> None:
+    """A provider is set up on a new vCenter, and machines are registered anew: with faults that repeat what they were given."""
+    for action in ({"do": "replace_vcenter"}, {"do": "reboot_host", "host": "esx-0[12]*"}):
+        encrypted.control("/act", action)
+    key = pathlib.Path(encrypted.control("/key_servers")["kms-a.example.com"]["key"]).read_text()
+    # Of several refusals the first one is told: each has a run in which it is the first.
+    for count, method, words in ((1, "RegisterKmipServer", KMS_PASSWORD), (2, "UploadClientCert", key), (3, "MarkDefault", PASSWORD)):
+        encrypted.control("/fault", {"method": method, "count": count, "fault": "InvalidArgument", "text": f"no: {words}"})
+    encrypted.control("/fault", {"method": "CryptoUnlock_Task", "count": None, "fault": "InvalidState", "text": f"no: {KMS_PASSWORD}"})
+    anew = of_crypto(encrypted, reregister=True, backup=True, backup_dir=str(tmp_path / "backup"))
+    role = {
+        "ansible.builtin.include_role": {"name": "fleetcare.esxi.vm_crypto_unlock", "apply": {"ignore_errors": True}},
+        "vars": {f"vm_crypto_unlock_{name}": value for name, value in of_crypto(encrypted).items()},
+        "ignore_errors": True,
+    }
+    out = keep_no_secret(
+        encrypted,
+        tmp_path,
+        [
+            crypto_task(of_crypto(encrypted), check_mode=True),
+            *(crypto_task(of_crypto(encrypted)) for _time in range(4)),
+            crypto_task(anew),
+            role,
+            crypto_task({"vm_name": ["*"], "password": "{{ vcenter_password }}", "csv": True}, name="info", register="told"),
+            {"ansible.builtin.debug": {"var": "told"}},
+        ],
+    )
+    assert (tmp_path / "journal.txt").read_text().count("Invoked with") >= 7
+    assert list((tmp_path / "backup").glob("*.json")), "the records are among what is searched"
+    for words in ("register_server", "present_certificate", '"change": "reregister"', "no: ****"):
+        assert words in out, "what was to be provoked is not there"
+
+
+def test_no_secret_of_a_key_server_is_seen_where_a_task_is_written_wrongly(encrypted: Server, tmp_path: pathlib.Path) -> None:
+    right = of_crypto(encrypted)
+    provider, (server,) = right["key_provider"], right["key_provider"]["servers"]
+
+    def wrong(**change: Any) -> dict[str, Any]:
+        return {**right, "key_provider": {**provider, **change}}
+
+    out = keep_no_secret(
+        encrypted,
+        tmp_path,
+        [
+            crypto_task({"vm_name": ["app-01"], "password": "{{ vcenter_password }}"}),  # leaves a session to look for
+            crypto_task(wrong(private_kee="{{ kms_key }}")),
+            crypto_task(wrong(servers=[{**server, "passwort": "{{ kms_password }}"}])),
+            crypto_task(wrong(servers=[{**server, "port": "{{ kms_password }}"}])),
+            crypto_task(wrong(servers="{{ kms_password }}")),
+            crypto_task(wrong(private_key=["{{ kms_key }}"])),
+            crypto_task(wrong(certificate="{{ kms_key }}")),
+            crypto_task(wrong(request=True)),
+            crypto_task({**right, "key_provider": "{{ kms_password }}"}),
+            crypto_task({**right, "private_key": "{{ kms_key }}"}),
+        ],
+    )
+    assert out.count("fatal: [localhost]: FAILED!") >= 8 and "Traceback" not in out

@@ -611,8 +611,8 @@ class Crypto:
             self.default = new
         self.entity_defaults = {moid: new if name == old else name for moid, name in self.entity_defaults.items()}
 
-    def dump(self) -> dict[str, Any]:
-        """Key ids only; of certificates, whether there are any."""
+    def dump(self, keys: bool = True) -> dict[str, Any]:
+        """Key ids only; of certificates, whether there are any. Without `keys` no key server is asked for the states of its keys."""
         providers = {
             name: {
                 "kind": one.kind,
@@ -647,7 +647,7 @@ class Crypto:
                 }
         registered = {machine.files.path for machine in self.machines()}
         return {
-            "key_servers": {name: one.dump() for name, one in (self.servers.all if self.servers is not None else {}).items()},
+            "key_servers": {name: one.dump(keys) for name, one in (self.servers.all if self.servers is not None else {}).items()},
             "cut_key_servers": sorted(self.servers.cut) if self.servers is not None else [],
             "providers": providers,
             "default_provider": self.default,

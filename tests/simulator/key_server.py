@@ -366,9 +366,9 @@ class KeyServer:
             except KeyFault as exc:
                 raise ScenarioError(f"act {do}_key: key server '{self.name}' refuses: {exc}") from None
 
-    def dump(self) -> dict[str, Any]:
+    def dump(self, keys: bool = True) -> dict[str, Any]:
         states: dict[str, str | None] = {}
-        if self.running:
+        if self.running and keys:
             with contextlib.suppress(Unreachable), self.session() as admin:
                 states = admin.states([key.id for key in self.keys])
         labels = {key.id: key.label for key in self.keys}

@@ -43,7 +43,8 @@ PURE = frozenset(
         "unicodedata",
     }
 )
-SIMULATOR_MAY = frozenset({"pyVmomi", "pyVim", "yaml", "cryptography", "kmip", "tests.simulator"})
+# sqlalchemy is what PyKMIP keeps its keys with.
+SIMULATOR_MAY = frozenset({"pyVmomi", "pyVim", "yaml", "cryptography", "kmip", "sqlalchemy", "tests.simulator"})
 
 TASK_KEYWORDS = frozenset(
     {
@@ -158,13 +159,14 @@ def modules(tree: Tree) -> dict[str, str]:
 
 
 def writes(text: str) -> bool:
-    """Whether a module's FEATURE may write."""
+    """Whether a module's FEATURE may write. A module without one (see ``declarations``) writes to no vSphere server."""
     for node in nodes(parsed(text)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Feature":
             for keyword in node.keywords:
                 if keyword.arg == "writes" and isinstance(keyword.value, ast.Constant) and keyword.value.value is False:
                     return False
-    return True
+            return True
+    return False
 
 
 @functools.cache
@@ -236,8 +238,9 @@ def _may_import(tree: Tree, path: str) -> set[str]:
     if layer == "_domain":
         return {*PURE, f"{UTILS}._domain"}
     if layer == "_client":
-        pyvmomi = {"pyVmomi"} if word == "vmomi" else set()
-        return {*standard, "requests", f"{UTILS}._client", f"{UTILS}._domain.errors", *pyvmomi}
+        # One file each: a library that is missing is one message.
+        libraries = {"vmomi": {"pyVmomi"}, "kmip": {"kmip"}}.get(word, set())
+        return {*standard, "requests", f"{UTILS}._client", f"{UTILS}._domain.errors", *libraries}
     if layer == "_vim":
         own = {f"{UTILS}._domain.{name}" for name in word_files(tree, "_domain") if name == word or name.startswith(f"{word}_")}
         shared = {f"{UTILS}._domain.{name}" for name in ("addresses", "errors", "plan")}
@@ -360,16 +363,24 @@ def one_door(tree: Tree) -> Iterator[str]:
 
 @rule("one-gate")
 def one_gate(tree: Tree) -> Iterator[str]:
-    """A write to a server is session.write(...), and only ``apply`` of a translation may say it, or ``reconnect``, by
-    which vCenter takes up again a host that a run has cut off."""
+    """A write to a server is session.write(...), and only ``apply`` of a translation may say it, or its parts named
+    ``_apply_...``, or ``reconnect``, by which vCenter takes up again a host that a run has cut off."""
     for path, module in python_files(tree, "plugins/"):
         if path.endswith("_client/session.py"):
             continue
         inside: set[int] = set()
+        parts: set[int] = set()
         for node in nodes(module):
-            applies = layer_of(path) == "_vim" and "apply"
-            if isinstance(node, ast.FunctionDef) and node.name in (applies, path.endswith("_client/reach.py") and "reconnect"):
+            if not isinstance(node, ast.FunctionDef):
+                continue
+            applies = layer_of(path) == "_vim" and (node.name == "apply" or node.name.startswith("_apply_"))
+            if applies or (path.endswith("_client/reach.py") and node.name == "reconnect"):
                 inside.update(id(part) for part in ast.walk(node))
+            if applies:
+                parts.update(id(part) for part in ast.walk(node))
+        for node in nodes(module):
+            if isinstance(node, ast.Name) and node.id.startswith("_apply_") and id(node) not in parts:
+                yield f"{path}:{node.lineno} uses {node.id}, a part of apply(), outside of it"
         for node in nodes(module):
             if isinstance(node, ast.Attribute) and node.attr in ("write", "_call", "_send", "_may_write"):
                 receiver = ast.unparse(node.value).rpartition(".")[2]
@@ -391,11 +402,15 @@ def lean_reads(tree: Tree) -> Iterator[str]:
 
 @rule("declarations")
 def declarations(tree: Tree) -> Iterator[str]:
-    """A module is documentation, constants and a main() of one line: no branch, no look at parameters."""
+    """A module is documentation, constants and a main() of one line: no branch, no look at parameters. That line is
+    run(FEATURE); of a module that asks no vSphere server, run_task with the work of its word."""
     for name, path in modules(tree).items():
         module = parsed(tree[path])
         mains = [node for node in module.body if isinstance(node, ast.FunctionDef) and node.name == "main"]
-        if len(mains) != 1 or [ast.unparse(line) for line in mains[0].body] != ["run(FEATURE)"]:
+        lines = [ast.unparse(line) for main in mains for line in main.body]
+        if lines != ["run(FEATURE)"] and not (
+            len(lines) == 1 and re.fullmatch(r"run_task\(OPTIONS, (\w+)\.work, missing=\1\.MISSING\)", lines[0])
+        ):
             yield f"{path}: main() is to be run(FEATURE) and nothing else"
         guards = [node for node in module.body if isinstance(node, ast.If) and ast.unparse(node.test) == "__name__ == '__main__'"]
         for line in module.body:

@@ -209,6 +209,7 @@ PLANTS: list[tuple[str, str, Edits]] = [
     ("declarations", "a filter", {ALIGN: append("SOME = [key for key in PORT if key]")}),
     ("declarations", "a helper", {ALIGN: append("def helper():\n    return 1")}),
     ("declarations", "a main that does more", {ALIGN: swap("    run(FEATURE)", "    print()\n    run(FEATURE)")}),
+    ("declarations", "work of somebody else", {ALIGN: swap("    run(FEATURE)", "    run_task(OPTIONS, other.work, missing=kms.MISSING)")}),
     ("declarations", "parameters", {ALIGN: append("X = FEATURE.params")}),
     ("declarations", "a reader not named _info", {ALIGN: swap("domain=domain,", "domain=domain, writes=False,")}),
     ("declarations", "a writer named _info", {"plugins/modules/esxi_ntp_info.py": swap("writes=False,", "")}),

@@ -24,7 +24,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
     CALLBACK_NAME = "keep_results"
 
     def _keep(self, result: Any) -> None:
-        if "hosts" in result._result:
+        if "hosts" in result._result or "vms" in result._result:
             with open(os.environ["KEEP_RESULTS"], "w", encoding="utf-8") as file:
                 json.dump(result._result, file)
 

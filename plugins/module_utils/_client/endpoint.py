@@ -15,10 +15,10 @@ from typing import Any
 from .._domain.errors import BadInput
 
 _LABEL = re.compile(r"^[A-Za-z0-9_-]{1,63}$")
-_THUMBPRINT = re.compile(r"^[0-9a-f]{64}$")
+THUMBPRINT = re.compile(r"^[0-9a-f]{64}$")
 
 
-def _host(option: str, given: str) -> str:
+def plain_host(option: str, given: str) -> str:
     """A host name or an address, without the brackets of an IPv6 address. Raises BadInput."""
     name = given.strip()
     bare = name[1:-1] if name.startswith("[") and name.endswith("]") else name
@@ -66,8 +66,8 @@ class Endpoint:
                     hint=f"Set it in the task, in module_defaults for group/fleetcare.esxi.esxi, or as VMWARE_"
                     f"{'USER' if option == 'username' else option.replace('name', '').upper()} in the environment.",
                 )
-        hostname = _host("hostname", params["hostname"])
-        proxy_host = _host("proxy_host", params["proxy_host"]) if params.get("proxy_host") else ""
+        hostname = plain_host("hostname", params["hostname"])
+        proxy_host = plain_host("proxy_host", params["proxy_host"]) if params.get("proxy_host") else ""
         for option in ("port", "proxy_port"):
             value = params.get(option)
             if value is not None and not 1 <= value <= 65535:
@@ -78,7 +78,7 @@ class Endpoint:
             if not 0 < params[option] <= 86400:
                 raise BadInput(f"{option} {params[option]:g} is not a time-out", hint="Use seconds above 0, a day at the most.")
         thumbprint = re.sub(r"[:\s]", "", params.get("thumbprint") or "").lower()
-        if thumbprint and not _THUMBPRINT.match(thumbprint):
+        if thumbprint and not THUMBPRINT.match(thumbprint):
             raise BadInput(
                 f"thumbprint has {len(thumbprint)} characters that are not a SHA-256 digest",
                 hint="It is 64 hexadecimal digits: openssl s_client -connect HOST:443 </dev/null | "

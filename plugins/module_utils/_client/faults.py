@@ -36,7 +36,7 @@ _TABLE: dict[str, tuple[type[FleetcareError], str, str]] = {
         "It was removed or re-registered in the meantime; run the task again.",
     ),
     "HostConfigFault": (ServerFault, "the host refused the configuration{text}", "The host's hostd.log has the details."),
-    "InvalidState": (ServerFault, "the host's state does not allow it{text}", "Look at the host's tasks and its maintenance mode."),
+    "InvalidState": (ServerFault, "its state does not allow it{text}", "Look at its tasks, and at the maintenance mode of the host."),
     "NotFound": (ServerFault, "the host does not know this item{text}", "Its release may not have it."),
     "InvalidArgument": (ServerFault, "the server does not accept the argument {property}{text}", "Check the option that it stems from."),
     "InvalidProperty": (ServerFault, "the server does not know the property {name}", "Please report it with the server's version."),

@@ -51,7 +51,8 @@ class Guard:
 
     def __init__(self, deadline: float | None = None) -> None:
         """``deadline``: seconds from now after which nothing is written any more; None for no limit."""
-        self._ends = None if deadline is None else time.monotonic() + deadline
+        self.began = time.monotonic()
+        self._ends = None if deadline is None else self.began + deadline
         self._deadline = deadline
         self._family = _ancestors()
         self._next_look = 0.0

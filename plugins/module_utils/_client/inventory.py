@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
-import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from html import escape
 from typing import Any
 from urllib.parse import unquote
@@ -21,7 +21,7 @@ from .vmomi import Ref
 _KINDS = {"Folder": "folder", "Datacenter": "datacenter", "ClusterComputeResource": "cluster"}
 _NONE = Ref("", "")
 UNKNOWN = "unknown"
-_MOID = re.compile(r"^(ha-host|host-\d+)$")
+_Step = tuple[str, str, str, tuple[str, ...]]
 
 # From the root folder down to the hosts, by the references that vSphere has had since 2.0: no view to create, none
 # to forget. Each step names the steps that may follow.
@@ -30,13 +30,32 @@ _STEPS = (
     ("datacenters", "Datacenter", "hostFolder", ("folders",)),
     ("compute", "ComputeResource", "host", ()),
 )
+# And on to the VMs: hosts have all of them, those in vApps, templates and orphaned ones, too; the folders of VMs are
+# walked for their names only.
+_STEPS_TO_VMS = (
+    ("folders", "Folder", "childEntity", ("folders", "datacenters", "vm_folders", "compute")),
+    ("datacenters", "Datacenter", "hostFolder", ("folders",)),
+    ("vm_folders", "Datacenter", "vmFolder", ("folders",)),
+    ("compute", "ComputeResource", "host", ("vms",)),
+    ("vms", "HostSystem", "vm", ()),
+)
+_PATHS = {
+    "Folder": ("name", "parent"),
+    "Datacenter": ("name", "parent"),
+    "ComputeResource": ("name", "parent"),
+    "HostSystem": ("name", "parent", "runtime.connectionState"),
+}
+_PATHS_TO_VMS = {**_PATHS, "VirtualMachine": ("name", "parent", "runtime.connectionState", "runtime.host")}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """One host. ``connection`` is what vCenter says: connected, disconnected or notResponding; UNKNOWN if it may not be read.
+    """One host or one VM. ``connection`` is what vCenter says: of a host connected, disconnected or notResponding, of a VM
+    connected, disconnected (its host is), orphaned, inaccessible or invalid; UNKNOWN if it may not be read.
 
-    ``places`` are the containers above it from the top down, as (kind, name); kinds are folder, datacenter, cluster.
+    ``places`` are the containers above it from the top down, as (kind, name); kinds are folder, datacenter, cluster. Those
+    of a VM are its folders, not the cluster that it runs in. ``host`` and ``host_name``: where a VM runs; ``parent``: its
+    folder, None in a vApp; ``has_twin``: another one there has its name.
     """
 
     ref: Ref
@@ -44,13 +63,17 @@ class Target:
     connection: str
     places: tuple[tuple[str, str], ...] = ()
     datacenter: Ref | None = None
+    host: Ref | None = None
+    host_name: str = ""
+    parent: Ref | None = None
+    has_twin: bool = False
 
     @property
     def path(self) -> str:
         return "/".join((*(name for _kind, name in self.places), self.name))
 
     def within(self, kind: str) -> dict[str, str]:
-        """Path and name of every container of a kind that holds this host."""
+        """Path and name of every container of a kind that holds this target."""
         names = [name for _kind, name in self.places]
         return {"/".join(names[: i + 1]): name for i, (own, name) in enumerate(self.places) if own == kind}
 
@@ -60,8 +83,9 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """What the user asked for. Empty means: not restricted by this."""
+    """What the user asked for. Empty means: not restricted by this. Folders of VMs are not those of hosts."""
 
+    vms: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
     clusters: tuple[str, ...] = ()
     datacenters: tuple[str, ...] = ()
@@ -72,6 +96,7 @@ class Selection:
     def parse(cls, params: Mapping[str, Any]) -> Selection:
         chosen = {}
         for field, option in (
+            ("vms", "vm_name"),
             ("hosts", "esxi_hostname"),
             ("clusters", "cluster_name"),
             ("datacenters", "datacenter"),
@@ -86,12 +111,12 @@ class Selection:
 
     @property
     def empty(self) -> bool:
-        return not (self.hosts or self.clusters or self.datacenters or self.folders)
+        return not (self.vms or self.hosts or self.clusters or self.datacenters or self.folders)
 
 
 def select_hosts(session: Session, selection: Selection) -> list[Target]:
     """The hosts of a selection, in the order of their names. Raises TargetUnknown with candidates."""
-    hosts = _hosts(_read(session))
+    hosts = _hosts(_read(session, _STEPS, _PATHS))
     if selection.empty:
         if session.is_vcenter:
             raise BadInput(
@@ -101,6 +126,20 @@ def select_hosts(session: Session, selection: Selection) -> list[Target]:
             )
         return hosts
     return choose(hosts, selection)
+
+
+def select_vms(session: Session, selection: Selection) -> list[Target]:
+    """The VMs of a selection, in the order of their names. Raises TargetUnknown with candidates."""
+    if selection.empty and session.is_vcenter:
+        raise BadInput(
+            "no VM is selected on a vCenter",
+            target=session.endpoint.name,
+            hint="Name VMs with vm_name, or use esxi_hostname, cluster_name, datacenter or folder; vm_name: ['*'] means every VM.",
+        )
+    rows = _read(session, _STEPS_TO_VMS, _PATHS_TO_VMS)
+    hosts = _hosts(rows)
+    vms = _vms(rows, {host.ref: host for host in hosts})
+    return vms if selection == Selection() else choose_vms(vms, hosts, selection)
 
 
 def choose(hosts: list[Target], selection: Selection) -> list[Target]:
@@ -116,37 +155,60 @@ def choose(hosts: list[Target], selection: Selection) -> list[Target]:
     if selection.hosts:
         named = {host.ref for name in selection.hosts for host in _named("esxi_hostname", name, chosen)}
         chosen = [host for host in chosen if host.ref in named]
-    for name in selection.exclude:
-        gone = {host.ref for host in _named("exclude", name, hosts, must=not any(sign in name for sign in "*?["))}
-        chosen = [host for host in chosen if host.ref not in gone]
+    chosen = _without(selection.exclude, chosen, hosts)
     if not chosen:
         raise TargetUnknown("the selection holds no host", hint="Check cluster_name, datacenter, folder and exclude together.")
     return chosen
 
 
-def _named(option: str, name: str, hosts: list[Target], *, must: bool = True) -> list[Target]:
-    found = [host for host in hosts if host.name.lower() == name.lower()]
+def choose_vms(vms: list[Target], hosts: list[Target], selection: Selection) -> list[Target]:
+    """The pure part of the selection. Clusters and hosts are selected as if for hosts; what runs on them is chosen."""
+    chosen = vms
+    for option, kind, wanted in (("datacenter", "datacenter", selection.datacenters), ("folder", "folder", selection.folders)):
+        if wanted:
+            chosen = _within(option, kind, wanted, chosen, "VM")
+    if selection.hosts or selection.clusters:
+        beneath = Selection(hosts=selection.hosts, clusters=selection.clusters, datacenters=selection.datacenters)
+        running = {host.ref for host in choose(hosts, beneath)}
+        chosen = [vm for vm in chosen if vm.host in running]
+    if selection.vms:
+        named = {vm.ref for name in selection.vms for vm in _named("vm_name", name, chosen, "VM")}
+        chosen = [vm for vm in chosen if vm.ref in named]
+    chosen = _without(selection.exclude, chosen, vms, "VM")
+    if not chosen:
+        raise TargetUnknown("the selection holds no VM", hint="Check esxi_hostname, cluster_name, datacenter, folder and exclude together.")
+    return chosen
+
+
+def _without(names: Iterable[str], chosen: list[Target], targets: list[Target], noun: str = "host") -> list[Target]:
+    for name in names:
+        gone = {target.ref for target in _named("exclude", name, targets, noun, must=not any(sign in name for sign in "*?["))}
+        chosen = [target for target in chosen if target.ref not in gone]
+    return chosen
+
+
+def _named(option: str, name: str, targets: list[Target], noun: str = "host", *, must: bool = True) -> list[Target]:
+    found = [target for target in targets if target.name.lower() == name.lower()]
     if len(found) > 1:
         raise TargetUnknown(
-            f"{option} {name!r} is the name of {len(found)} hosts",
-            hint="Add cluster_name or datacenter, or use the managed object id: "
-            + _listed(f"{host.path} ({host.ref.id})" for host in found)
+            f"{option} {name!r} is the name of {len(found)} {noun}s",
+            hint=f"Add {'folder' if noun == 'VM' else 'cluster_name'} or datacenter, or use the managed object id: "
+            + _listed(f"{target.path} ({target.ref.id})" for target in found)
             + ".",
         )
-    if not found and _MOID.match(name):
-        found = [host for host in hosts if host.ref.id == name]
+    found = found or [target for target in targets if target.ref.id == name]
     if not found:
-        found = [host for host in hosts if fnmatch.fnmatchcase(host.name.lower(), name.lower())]
+        found = [target for target in targets if fnmatch.fnmatchcase(target.name.lower(), name.lower())]
     if must and not found:
-        raise TargetUnknown(f"{option} {name!r} matches no host", hint=_candidates(name, [host.name for host in hosts]))
+        raise TargetUnknown(f"{option} {name!r} matches no {noun}", hint=_candidates(name, [target.name for target in targets]))
     return found
 
 
-def _within(option: str, kind: str, wanted: Iterable[str], hosts: list[Target]) -> list[Target]:
-    """Hosts in a container. A plain name that stands for two containers is not guessed at."""
+def _within(option: str, kind: str, wanted: Iterable[str], targets: list[Target], noun: str = "host") -> list[Target]:
+    """What is in a container. A plain name that stands for two containers is not guessed at."""
     names: dict[str, str] = {}
-    for host in hosts:
-        names.update(host.within(kind))
+    for target in targets:
+        names.update(target.within(kind))
     paths: set[str] = set()
     for name in wanted:
         found = {path for path, own in names.items() if own.lower() == name.lower() or path.lower() == name.strip("/").lower()}
@@ -159,11 +221,11 @@ def _within(option: str, kind: str, wanted: Iterable[str], hosts: list[Target]) 
             found = {path for path, own in names.items() if fnmatch.fnmatchcase(own.lower(), name.lower())}
         if not found:
             raise TargetUnknown(
-                f"{option} {name!r} matches nothing that holds hosts",
+                f"{option} {name!r} matches nothing that holds {noun}s",
                 hint=_candidates(name, sorted(set(names.values()))),
             )
         paths |= found
-    return [host for host in hosts if paths & set(host.within(kind))]
+    return [target for target in targets if paths & set(target.within(kind))]
 
 
 def _candidates(name: str, known: list[str]) -> str:
@@ -178,45 +240,54 @@ def _listed(names: Iterable[str]) -> str:
     return listed(list(names), 8)
 
 
-def _read(session: Session) -> dict[Ref, Row]:
-    steps = "".join(
+def _read(session: Session, steps: Iterable[_Step], paths: Mapping[str, Sequence[str]]) -> dict[Ref, Row]:
+    """One retrieval from the root folder down."""
+    walk = "".join(
         f'<selectSet xsi:type="TraversalSpec"><name>{name}</name><type>{kind}</type><path>{path}</path><skip>false</skip>'
         + "".join(f"<selectSet><name>{follower}</name></selectSet>" for follower in followers)
         + "</selectSet>"
-        for name, kind, path, followers in _STEPS
+        for name, kind, path, followers in steps
     )
     root = session.content.rootFolder._moId
-    return pages(
-        session,
-        {
-            "Folder": ("name", "parent"),
-            "Datacenter": ("name", "parent"),
-            "ComputeResource": ("name", "parent"),
-            "HostSystem": ("name", "parent", "runtime.connectionState"),
-        },
-        f'<objectSet><obj type="Folder">{escape(root)}</obj><skip>false</skip>{steps}</objectSet>',
-    )
+    return pages(session, paths, f'<objectSet><obj type="Folder">{escape(root)}</obj><skip>false</skip>{walk}</objectSet>')
 
 
 def _hosts(rows: dict[Ref, Row]) -> list[Target]:
-    hosts = []
-    for ref, row in rows.items():
-        if ref.type == "HostSystem":
-            hosts.append(
-                Target(
-                    ref=ref,
-                    name=_name(row),
-                    connection=row.values.get("runtime.connectionState", UNKNOWN),
-                    places=tuple(_places(row, rows)),
-                    datacenter=_above(row, rows, "Datacenter"),
-                )
-            )
+    hosts = [_target(row, rows) for ref, row in rows.items() if ref.type == "HostSystem"]
     return sorted(hosts, key=lambda host: (host.name, host.path, host.ref.id))
 
 
+def _vms(rows: dict[Ref, Row], hosts: Mapping[Ref, Target]) -> list[Target]:
+    vms = []
+    for ref, row in rows.items():
+        if ref.type == "VirtualMachine":
+            vm = replace(_target(row, rows), host=row.values.get("runtime.host"), parent=row.values.get("parent"))
+            on = hosts.get(vm.host or _NONE)
+            if on:
+                vm = replace(vm, host_name=on.name)
+                if vm.datacenter is None:  # in a vApp: no folder tells
+                    kinds = [kind for kind, _name in on.places]
+                    down_to = kinds.index("datacenter") + 1 if "datacenter" in kinds else 0
+                    vm = replace(vm, places=on.places[:down_to], datacenter=on.datacenter)
+            vms.append(vm)
+    places = Counter((vm.parent, vm.name) for vm in vms)
+    vms = [replace(vm, has_twin=True) if places[vm.parent, vm.name] > 1 else vm for vm in vms]
+    return sorted(vms, key=lambda vm: (vm.name, vm.path, vm.ref.id))
+
+
+def _target(row: Row, rows: dict[Ref, Row]) -> Target:
+    return Target(
+        ref=row.ref,
+        name=_name(row),
+        connection=row.values.get("runtime.connectionState", UNKNOWN),
+        places=tuple(_places(row, rows)),
+        datacenter=_above(row, rows, "Datacenter"),
+    )
+
+
 def _places(row: Row, rows: dict[Ref, Row]) -> list[tuple[str, str]]:
-    """The containers of a host from the top down, without the root, the hidden host folders and a compute
-    resource that is there for this one host only."""
+    """The containers of a host or VM from the top down, without the root, the hidden folders of each datacenter and a
+    compute resource that is there for this one host only."""
     places: list[tuple[str, str]] = []
     parent = rows.get(row.values.get("parent", _NONE))
     while parent is not None:

@@ -131,19 +131,27 @@ class Session:
         return self._call(ref, operation, arguments, repeat=True)
 
     def write(
-        self, target: str, ref: Ref, operation: str, *, keep: Callable[[dict[str, Any]], ResultT] | None = None, **arguments: Any
+        self,
+        target: str,
+        ref: Ref,
+        operation: str,
+        *,
+        keep: Callable[[dict[str, Any]], ResultT] | None = None,
+        must: bool = False,
+        **arguments: Any,
     ) -> Any:
         """The one gate. Repeats only a request that never left, or one refused because the session had ended.
 
         An argument may be a function: it is asked in the moment of sending, for values that age (the time).
-        ``keep``: what the answer is turned into, as with ``items``.
+        ``keep``: what the answer is turned into, as with ``items``. ``must``: it puts back what an earlier write took away, so
+        it leaves although the run has to stop.
         """
         if not self._may_write:
             raise WriteRefused(f"{operation} on {ref} was about to be sent in a run that must not write", target=target)
         sent = Sent(target, operation, "waiting")
 
         def leaving() -> None:
-            if not self._rescuing:
+            if not self._rescuing and not must:
                 self.guard.check()
             if sent.outcome == "waiting":
                 sent.outcome = "unknown"
@@ -198,6 +206,10 @@ class Session:
 
         return self._send(lambda: body, consume, repeat=True)
 
+    def fetch(self, path: str) -> bytes:
+        """A file that the server hands out over HTTPS, such as one of a datastore: ``/folder/DIR/FILE?dcPath=...&dsName=...``."""
+        return self._send(lambda: b"", Reply.body, repeat=True, fetch=path)
+
     def knows(self, type_name: str, path: str) -> bool:
         """Whether a property path exists in the API version that is spoken."""
         return self._wire.knows(type_name, path)
@@ -224,7 +236,10 @@ class Session:
         def prepare() -> bytes:
             if leaving:
                 leaving()
-            return self._wire.request(ref, info, {name: value() if callable(value) else value for name, value in arguments.items()})
+            try:
+                return self._wire.request(ref, info, {name: value() if callable(value) else value for name, value in arguments.items()})
+            except vmomi.vmodl.fault.MethodNotFound as fault:  # pyVmomi itself refuses what the server's version does not have
+                raise error_from(fault) from None
 
         def consume(reply: Reply) -> Any:
             return vmomi.plain_items(reply.chunks(), info, keep) if keep else self._result(reply, info)
@@ -252,20 +267,20 @@ class Session:
         return self._send(lambda: self._wire.request(ref, info, arguments), consume, repeat=repeat, cookie=self._anonymous)
 
     def _send(
-        self, prepare: Callable[[], bytes], consume: Callable[[Reply], ResultT], *, repeat: bool, cookie: str | None = None
+        self, prepare: Callable[[], bytes], consume: Callable[[Reply], ResultT], *, repeat: bool, cookie: str | None = None, fetch: str = ""
     ) -> ResultT:
-        """Post, and repeat what may be repeated. ``cookie``: another one than the session's, for calls without one."""
+        """Post, or fetch, and repeat what may be repeated. ``cookie``: another one than the session's, for calls without one."""
         in_session = cookie is None
         pauses = iter(_PAUSES)
         logged_in_again = False
         while True:
             cookie = self._cookie if in_session else cookie
             try:
-                with self._transport.post(prepare, self._headers(cookie or "")) as reply:
+                with self._transport.exchange(prepare, self._headers(cookie or "", fetch), fetch) as reply:
                     self._alive = True
                     if reply.status == 200:
                         return consume(reply)
-                    fault = self._fault(reply)
+                    fault = _file_fault(reply) if fetch else self._fault(reply)
                     lost = fault_name(fault) == "NotAuthenticated"
             except _SessionLost:
                 fault, lost = vmomi.vim.fault.NotAuthenticated(), True
@@ -300,13 +315,10 @@ class Session:
         seconds = next(pauses, None)
         return seconds is not None and self.guard.pause(seconds)
 
-    def _headers(self, cookie: str) -> dict[str, str]:
-        headers = {
-            "Content-Type": "text/xml; charset=utf-8",
-            "SOAPAction": self._wire.action,
-            "Accept-Encoding": "gzip",
-            "User-Agent": "fleetcare.esxi",
-        }
+    def _headers(self, cookie: str, fetch: str = "") -> dict[str, str]:
+        headers = {"Accept-Encoding": "gzip", "User-Agent": "fleetcare.esxi"}
+        if not fetch:
+            headers.update({"Content-Type": "text/xml; charset=utf-8", "SOAPAction": self._wire.action})
         if cookie:
             headers["Cookie"] = f"{_COOKIE}={cookie}"
         return headers
@@ -359,6 +371,15 @@ class Session:
             # Outside of any session: a cookie that is not known any more must not cause a login.
             with contextlib.suppress(FleetcareError):
                 self._send(lambda: body, lambda reply: reply.body(), repeat=True, cookie=cookie)
+
+
+def _file_fault(reply: Reply) -> Any:
+    """A file that is not given, as the fault that the API has for it; 401 is a session that has ended."""
+    fault = {401: vmomi.vim.fault.NotAuthenticated, 403: vmomi.vim.fault.NoPermission, 404: vmomi.vim.fault.FileNotFound}.get(reply.status)
+    reply.body()
+    if fault is None:
+        raise EndpointUnreachable(f"HTTP {reply.status} instead of a file", hint="503 means that the service is starting or overloaded.")
+    return fault()
 
 
 def _cookie_of(reply: Reply) -> str:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -17,7 +17,8 @@ class Change(Protocol):
     """One write, small and named. Implementations are frozen dataclasses.
 
     One with ``even_after_failure = True`` is tried although an earlier change of the target failed: it puts back what
-    an earlier one took away.
+    an earlier one took away. One with ``fallback = True`` is tried only if the server refused an earlier one, and makes up
+    for what was not made before it; with both, it is tried if a fallback before it was.
     """
 
     def applied_to(self, state: Any) -> Any:
@@ -66,7 +67,8 @@ class Meaning:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """``after``: object ids of the targets whose changes have to be made before these, because they make room."""
+    """``after``: object ids of the targets whose changes have to be made before these, because they make room.
+    ``predicted``: the state once all is made as planned, without any fallback."""
 
     observed: Any
     changes: tuple[Change, ...] = ()
@@ -75,14 +77,23 @@ class Plan:
 
     @property
     def predicted(self) -> Any:
-        state = self.observed
-        for change in self.changes:
-            state = change.applied_to(state)
-        return state
+        return with_changes(self.observed, (change for change in self.changes if not is_fallback(change)))
 
     @property
     def errors(self) -> tuple[Finding, ...]:
         return tuple(finding for finding in self.findings if finding.level == "error")
+
+
+def is_fallback(change: Change) -> bool:
+    """By its class: a change may have a field of that name, with a meaning of its own."""
+    return getattr(type(change), "fallback", None) is True
+
+
+def with_changes(state: StateT, changes: Iterable[Change]) -> StateT:
+    """The state as it should read once all of these changes are made."""
+    for change in changes:
+        state = change.applied_to(state)
+    return state
 
 
 def described(change: Any) -> dict[str, Any]:

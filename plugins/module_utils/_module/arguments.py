@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: fleetcare.esxi contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The options that every module has: endpoint, hosts, and how a run behaves. Private to this collection.
+"""The options that every module has: endpoint, hosts or VMs, and how a run behaves. Private to this collection.
 
-Their documentation is in the doc fragments ``endpoint``, ``hosts``, ``run`` and, for modules that change something, ``changes``.
+Their documentation is in the doc fragments ``endpoint``, ``hosts`` or ``vms``, ``run`` and, for modules that change something, ``changes``.
 """
 
 from __future__ import annotations
@@ -46,6 +46,11 @@ HOSTS: dict[str, dict[str, Any]] = {
     "exclude": {"type": "list", "elements": "str"},
 }
 
+VMS: dict[str, dict[str, Any]] = {
+    "vm_name": {"type": "list", "elements": "str", "aliases": ["name"]},
+    **HOSTS,
+}
+
 RUN: dict[str, dict[str, Any]] = {
     "parallel": {"type": "int", "default": 16},
     "deadline": {"type": "float", "default": 3600},
@@ -61,4 +66,5 @@ CHANGES: dict[str, dict[str, Any]] = {
 
 def options_of(feature: Feature) -> dict[str, dict[str, Any]]:
     """Everything that a module of this feature takes."""
-    return {**ENDPOINT, **HOSTS, **RUN, **(CHANGES if feature.writes else {}), **feature.options}
+    targets = {"hosts": HOSTS, "vms": VMS}[feature.targets.key]
+    return {**ENDPOINT, **targets, **RUN, **(CHANGES if feature.writes else {}), **feature.options}

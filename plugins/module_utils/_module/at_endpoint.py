@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 
 from .._client.inventory import Target
 from .._client.session import Session
+from .._client.tasks import wait_for_tasks
 from .._client.vmomi import Ref
 from .._domain.errors import EndpointUnreachable, FleetcareError, Interrupted, NotConverged, TimedOut, cause_of
-from .._domain.plan import Change, Plan
+from .._domain.plan import Change, Plan, is_fallback
 from .feature import Whole
 from .outcome import Entry, Outcome
 
@@ -82,7 +83,10 @@ class AtEndpoint:
             self.entry.tried = True
             self.sent.append(change)
             try:
-                self.outcome.feature.translation.apply(self.session, self.entry.target, self.entry.row, change)  # type: ignore[arg-type]
+                task = self.outcome.feature.translation.apply(self.session, self.entry.target, self.entry.row, change)  # type: ignore[arg-type]
+                came = wait_for_tasks(self.session, [task])[task] if task and task.type == "Task" else None
+                if isinstance(came, FleetcareError):
+                    raise came
             except FleetcareError as problem:
                 problem.at(target=self.entry.target.name, doing=change.describe()["change"].replace("_", " "))
                 self.entry.failure = self.entry.failure or problem
@@ -118,7 +122,7 @@ def not_kept(entry: Entry, who: str) -> NotConverged:
     final = entry.final
     changes = final.changes if final else ()
     errors = final.errors if final else ()
-    names = ", ".join(str(change.describe()["change"]) for change in changes)
+    names = ", ".join(str(change.describe()["change"]) for change in changes if not is_fallback(change))
     if errors:
         return NotConverged(
             "; ".join(map(str, errors)), target=entry.target.name, hint=" ".join(dict.fromkeys(finding.hint for finding in errors))

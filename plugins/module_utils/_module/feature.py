@@ -8,10 +8,53 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from .._client.inventory import Target
+from .._client.inventory import Selection, Target, select_hosts, select_vms
 from .._client.properties import Row
 from .._client.session import Session
+from .._client.vmomi import Ref
+from .._domain.errors import FleetcareError, HostUnreachable
 from .._domain.plan import Change, Plan
+
+
+def _host_away(host: Target) -> FleetcareError | None:
+    if host.connection == "connected":
+        return None
+    return HostUnreachable(
+        f"vCenter says that the host is {host.connection}", hint="Reconnect it in vCenter, then run the task again for this host."
+    )
+
+
+def _vm_away(vm: Target) -> FleetcareError | None:
+    if vm.connection != "disconnected":
+        return None
+    return HostUnreachable(
+        f"vCenter has no connection to {vm.host_name or 'the host'}, the host of the VM",
+        hint="Reconnect that host in vCenter, then run the task again for this VM.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """What the targets of a feature are. ``noun``: one of them, in sentences; ``key``: where they stand in a result.
+
+    ``away``: why one can be neither read nor written, by what was selected. ``by_managers``: its settings are those of its
+    managers, so that what is read of itself stays as it is during a run, and one without ``config`` tells nothing; of the
+    others all is read again after a change, and what is lacking is the feature's to judge.
+    """
+
+    noun: str
+    key: str
+    type: str
+    select: Callable[[Session, Selection], list[Target]]
+    away: Callable[[Target], FleetcareError | None]
+    by_managers: bool
+
+    def count(self, number: int) -> str:
+        return f"{number} {self.noun}{'' if number == 1 else 's'}"
+
+
+HOSTS = Kind(noun="host", key="hosts", type="HostSystem", select=select_hosts, away=_host_away, by_managers=True)
+VMS = Kind(noun="VM", key="vms", type="VirtualMachine", select=select_vms, away=_vm_away, by_managers=False)
 
 
 class Domain(Protocol):
@@ -88,14 +131,16 @@ class Translation(Protocol):
     def observe(self, row: Row, extra: Mapping[str, Any]) -> Any:
         """The state of one target."""
 
-    def apply(self, session: Session, target: Target, row: Row, change: Change) -> None:
-        """Send one change: one write."""
+    def apply(self, session: Session, target: Target, row: Row, change: Change) -> Ref | None:
+        """Send one change: one write. Gives the Task that it started, if it did: the change is made once that has ended.
+        Where the task's result, or what is given instead of a task, is an object of the targets' kind, that is the target
+        from then on. ``row`` stays the one of before."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Feature:
     """``undo``: the changes that take back those done to a state, for a feature that can cut a host off; it has the
-    option ``verify_reachable``. ``record``: a state as plain values that ``parse`` takes back as ``restore``, in files
+    option ``verify_reachable``, and starts no tasks. ``record``: a state as plain values that ``parse`` takes back as ``restore``, in files
     of the form ``record_form``; it has the options ``backup``, ``backup_dir`` and ``restore``. ``whole``: for a feature
     that is about more than single hosts.
     """
@@ -103,6 +148,7 @@ class Feature:
     domain: Domain
     translation: Translation
     options: Mapping[str, Any]
+    targets: Kind = HOSTS
     writes: bool = True
     undo: Callable[[Any, Iterable[Change]], Sequence[Change]] | None = None
     record: Callable[[Any], dict[str, Any]] | None = None

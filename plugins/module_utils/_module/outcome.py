@@ -11,13 +11,14 @@ from typing import Any
 from .._client.inventory import Target
 from .._client.properties import Row
 from .._domain.errors import CutOff, EndpointUnreachable, FleetcareError, NotConverged
-from .._domain.plan import Change, Plan
+from .._domain.plan import Change, Plan, is_fallback
 from .feature import Feature
 
 
 @dataclass
 class Entry:
-    """What became of one target. ``stuck`` and ``back``: what kept a step back from being made, and whether it helped."""
+    """What became of one target. ``stuck`` and ``back``: what kept a step back from being made, and whether it helped.
+    ``instead`` and ``because``: where a fallback was tried, what the plan has become, and what was refused before."""
 
     target: Target
     row: Row | None = None
@@ -26,6 +27,8 @@ class Entry:
     unanswered: bool = False
     done: list[Change] = field(default_factory=list)
     undone: list[Change] = field(default_factory=list)
+    instead: tuple[Change, ...] | None = None
+    because: str = ""
     stuck: str = ""
     back: bool = False
     read_back: bool = False
@@ -41,6 +44,11 @@ class Entry:
     @property
     def planned(self) -> tuple[Change, ...]:
         return self.plan.changes if self.plan else ()
+
+    @property
+    def due(self) -> tuple[Change, ...]:
+        """What of the plan is to be made as things stand: a fallback only once it is needed."""
+        return tuple(change for change in self.planned if not is_fallback(change)) if self.instead is None else self.instead
 
     def differs(self, settings: Callable[[Any], Any]) -> bool | None:
         """Whether what was read last is set otherwise than what was read first; None where one of them is not known."""

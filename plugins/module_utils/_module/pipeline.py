@@ -1,22 +1,24 @@
 # SPDX-FileCopyrightText: fleetcare.esxi contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One run over many hosts: select, read in bulk, plan, write, read back. Knows no Ansible. Private to this collection."""
+"""One run over many hosts or VMs: select, read in bulk, plan, write, read back. Knows no Ansible. Private to this collection."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from .._client.endpoint import Endpoint
 from .._client.fanout import fan_out
 from .._client.guard import Guard
-from .._client.inventory import UNKNOWN, Selection, Target, select_hosts
+from .._client.inventory import UNKNOWN, Selection, Target
 from .._client.properties import Row, collect
 from .._client.session import Session
+from .._client.tasks import ref_of, wait_for_tasks
+from .._client.vmomi import Ref
 from .._domain.errors import (
     BadInput,
     CutOff,
@@ -32,10 +34,10 @@ from .._domain.errors import (
     TimedOut,
     cause_of,
 )
-from .._domain.plan import Change, Finding, Plan
+from .._domain.plan import Change, Finding, Plan, is_fallback, with_changes
 from . import records
 from .at_endpoint import AMBIGUOUS, READ_BACK_PAUSES, AtEndpoint, entry_for, not_kept
-from .feature import Feature, Whole
+from .feature import Feature, Kind, Whole
 from .outcome import Entry, Outcome
 from .waves import Progress, Waves
 from .way_back import WayBack
@@ -65,7 +67,7 @@ def execute(feature: Feature, params: Mapping[str, Any], *, check: bool, in_proc
         raise BadInput(f"verify_reachable {verify:g} does not end before the deadline of {params['deadline']:g} s", hint="Raise deadline.")
     manner = _Manner(
         params["parallel"],
-        Waves.parse(params),
+        Waves.parse(params, feature.targets.noun),
         verify,
         params.get("backup_dir") if params.get("backup") else None,
         Progress(None if check else params.get("progress_file")),
@@ -81,7 +83,7 @@ def execute(feature: Feature, params: Mapping[str, Any], *, check: bool, in_proc
             about = session.content.about
             outcome.endpoint = {"name": endpoint.name, "type": about.apiType, "version": about.version}
             few = whole is not None and selection.empty and session.is_vcenter and not whole.needs_hosts(outcome.wanted)
-            _Run(outcome, session, manner).over([] if few else select_hosts(session, selection))
+            _Run(outcome, session, manner).over([] if few else feature.targets.select(session, selection))
             _judge_findings(outcome)
     except FleetcareError as problem:
         problem.at(target="" if isinstance(problem, BadInput) else endpoint.name)
@@ -103,7 +105,7 @@ def _judge_offline(whole: Whole, outcome: Outcome) -> None:
 
 @dataclass(frozen=True)
 class _Manner:
-    """How the writes are made: how many hosts at a time, in which waves, with which precautions."""
+    """How the writes are made: how many targets at a time, in which waves, with which precautions."""
 
     parallel: int
     waves: Waves
@@ -116,6 +118,7 @@ class _Run:
     def __init__(self, outcome: Outcome, session: Session, manner: _Manner) -> None:
         self.outcome = outcome
         self.feature = outcome.feature
+        self.kind = outcome.feature.targets
         self.wanted = outcome.wanted
         self.session = session
         self.manner = manner
@@ -127,23 +130,11 @@ class _Run:
         self.way_back = WayBack(session, self.feature, manner.verify, manner.parallel)
 
     def over(self, targets: list[Target]) -> None:
-        names = Counter(target.name for target in targets)
-        entries = {t.path if names[t.name] > 1 else t.name: Entry(t) for t in targets}
+        entries = {name: Entry(target) for name, target in _by_name(targets).items()}
         self.outcome.entries = entries
-        reachable = []
         for entry in entries.values():
-            if entry.target.connection == "connected":
-                reachable.append(entry)
-            elif entry.target.connection == UNKNOWN:
-                entry.failure = PermissionMissing(
-                    "the user may not read the state of the host", target=entry.target.name, hint="Grant System.Read on the host."
-                )
-            else:
-                entry.failure = HostUnreachable(
-                    f"vCenter says that the host is {entry.target.connection}",
-                    target=entry.target.name,
-                    hint="Reconnect it in vCenter, then run the task again for this host.",
-                )
+            entry.failure = _away(self.kind, entry.target)
+        reachable = [entry for entry in entries.values() if entry.failure is None]
         states = self._look(reachable)
         self._survey(states.values())
         whole = self.feature.whole
@@ -208,7 +199,8 @@ class _Run:
 
     def _survey_again(self, entries: Iterable[Entry], states: Mapping[int, Any], sent: Sequence[Change], over: bool, look: bool) -> None:
         if look:
-            self._look([])
+            rows = {entry.target: entry.row for entry in entries if id(entry) in states and entry.row}
+            self.common = self.feature.translation.measure(self.session, rows, self.wanted, self.parallel).get(None, self.common)
         self._survey([entry.final.observed if entry.final else states[id(entry)] for entry in entries if id(entry) in states], sent, over)
 
     def _in_order(self, entries: list[Entry]) -> list[Entry]:
@@ -234,13 +226,13 @@ class _Run:
     def _look(self, entries: list[Entry]) -> dict[int, Any]:
         """Read all in bulk: the state by entry; what was measured of the endpoint is kept. An entry that cannot be
         read gets its failure."""
-        known = {entry.target.ref: entry.row for entry in entries if entry.row and entry.plan}
+        known = {entry.target.ref: entry.row for entry in entries if entry.row and entry.plan} if self.kind.by_managers else {}
         paths = self.feature.translation.properties(self.wanted)
         rows = collect(self.session, [entry.target.ref for entry in entries], paths, known, self.feature.translation.SHRINK)
         readable = []
         for entry in entries:
             entry.row = rows.get(entry.target.ref)
-            problem = _unreadable(entry.row, paths)
+            problem = _unreadable(self.kind, entry.row, paths)
             if problem is None:
                 readable.append(entry)
             elif entry.failure is None:
@@ -250,7 +242,7 @@ class _Run:
         if self.feature.whole or not self.session.guard.reason:
             by_target = {entry.target: entry.row for entry in readable if entry.row}
             extra = self.feature.translation.measure(self.session, by_target, self.wanted, self.parallel)
-            self.common = extra.get(None, {})
+            self.common = extra.get(None, self.common)
         states = {}
         for entry in readable:
             try:
@@ -261,7 +253,7 @@ class _Run:
                 entry.failure = entry.failure or ServerFault(
                     f"what it reports is not understood: {type(problem).__name__}: {problem}",
                     target=entry.target.name,
-                    hint="Please report it with the host's version.",
+                    hint=f"Please report it with the {self.kind.noun}'s version.",
                 )
         return states
 
@@ -312,6 +304,7 @@ class _Run:
                 self.feature.record_form,
                 self.session.endpoint.name,
                 self.recorded,
+                self.kind.key,
             )
         self.way_back.before([entry.target for entry in planned])
 
@@ -319,10 +312,12 @@ class _Run:
         begun = [entry for entry in wave if entry.tried or not isinstance(entry.failure, Interrupted)]
         failed = [entry.target.name for entry in begun if _went_wrong(entry)]
         changed = sum(bool(entry.done) for entry in wave)
-        self.outcome.waves.append({"hosts": len(begun), "changed": changed, "failed": len(failed), "failed_hosts": failed})
-        left = total - sum(told["hosts"] for told in self.outcome.waves)
-        hosts = f"{len(begun)} host{'s' if len(begun) != 1 else ''}"
-        self.manner.progress.say(f"wave {number} of {waves}: {hosts}, {changed} changed, {len(failed)} failed; {left} to go")
+        key = self.kind.key
+        self.outcome.waves.append({key: len(begun), "changed": changed, "failed": len(failed), f"failed_{key}": failed})
+        left = total - sum(told[key] for told in self.outcome.waves)
+        self.manner.progress.say(
+            f"wave {number} of {waves}: {self.kind.count(len(begun))}, {changed} changed, {len(failed)} failed; {left} to go"
+        )
 
     def _enough(self) -> str:
         """Why no further host is begun, if so. In the wave that is being written a lost answer is no failure yet, and
@@ -337,60 +332,109 @@ class _Run:
         return f"{len(failed)} failed ({failed[0].target.name}{' and others' if len(failed) > 1 else ''}) and max_failures is {most}"
 
     def _write(self, entries: list[Entry]) -> None:
-        by_target = {entry.target: entry for entry in entries if entry.planned and entry.failure is None}
-
-        def work(target: Target) -> None:
-            entry = by_target[target]
-            why = self._enough()
-            if why:
-                raise _not_begun(entry, why)
-            why = self._stuck(entry)
-            if why:
-                raise _not_begun(entry, why)
-            try:
-                write_all(target, entry)
-            except FleetcareError as problem:
-                entry.failure = problem.at(target=target.name)  # at once: max_failures counts it
-                raise
-
-        def write_all(target: Target, entry: Entry) -> None:
-            problem: FleetcareError | None = None
-            for change in entry.planned:
-                if problem is not None and not getattr(change, "even_after_failure", False):
-                    continue
-                try:
-                    self.feature.translation.apply(self.session, target, entry.row, change)  # type: ignore[arg-type]
-                except FleetcareError as failed:
-                    failed.at(target=target.name, doing=change.describe()["change"].replace("_", " "))
-                    problem = problem or failed
-                else:
-                    entry.done.append(change)
-            if problem is not None:
-                raise problem
-
-        waiting = list(by_target)
+        waiting = [entry for entry in entries if entry.planned and entry.failure is None]
+        unseen: set[int] = set()
         while waiting:
-            ready = [target for target in waiting if not self._waits(by_target[target], waiting)] or waiting
-            waiting = [target for target in waiting if target not in ready]
-            for target, result in fan_out(ready, work, parallel=self.parallel, guard=self.session.guard).items():
-                if isinstance(result, FleetcareError):
-                    by_target[target].failure = result.at(target=target.name)
+            ready = [entry for entry in waiting if not self._waits(entry, waiting)] or waiting
+            begun = set(map(id, ready))
+            waiting = [entry for entry in waiting if id(entry) not in begun]
+            unseen |= self._write_side_by_side(ready)
         sent = {record.target for record in self.session.sent}
         open_ended = {record.target for record in self.session.sent if record.outcome in (TimedOut.kind, Interrupted.kind)}
         for entry in entries:
             entry.tried = entry.target.path in sent
-            entry.unanswered = entry.target.path in open_ended
+            entry.unanswered = entry.target.path in open_ended or id(entry) in unseen
 
-    def _waits(self, entry: Entry, targets: Iterable[Target]) -> bool:
+    def _write_side_by_side(self, ready: list[Entry]) -> set[int]:
+        """Write to several targets at a time, in rounds: who has started a task goes on once the tasks of all have ended.
+        The ids of those whose task was not seen to end are returned."""
+        entries = {id(entry): entry for entry in ready}
+        steps = {key: self._carry_out(entry) for key, entry in entries.items()}
+        news: dict[int, Any] = dict.fromkeys(entries)
+        guard: Guard | None = self.session.guard
+        unseen: set[int] = set()
+
+        def work(key: int) -> Ref | None:
+            try:
+                return steps[key].send(news[key])
+            except StopIteration:
+                return None
+            except FleetcareError as problem:
+                entries[key].failure = problem.at(target=entries[key].target.name)  # at once: max_failures counts it
+                raise
+
+        while news:
+            tasks: dict[int, Ref] = {}
+            for key, result in fan_out(news, work, parallel=self.parallel, guard=guard).items():
+                if isinstance(result, FleetcareError):
+                    entries[key].failure = result.at(target=entries[key].target.name)
+                elif result is not None:
+                    tasks[key] = result
+            ended = wait_for_tasks(self.session, tasks.values()) if tasks else {}
+            news = {key: ended[task] for key, task in tasks.items()}
+            unseen |= {key for key, came in news.items() if isinstance(came, AMBIGUOUS)}
+            guard = None  # who has begun has to hear of its task; a next write is stopped at the gate
+        return unseen
+
+    def _carry_out(self, entry: Entry) -> Generator[Ref, Any, None]:
+        """Make the changes of one target in their order. Gives each task that one starts, and is sent what came of it."""
+        why = self._enough() or self._stuck(entry)
+        if why:
+            raise _not_begun(entry, why)
+        problem: FleetcareError | None = None
+        falling_back = False
+        for number, change in enumerate(entry.planned):
+            is_first = is_fallback(change) and not falling_back
+            if not _is_due(change, problem, is_first):
+                continue
+            falling_back = is_fallback(change)
+            failed = yield from self._make(entry, change)
+            if falling_back:
+                # Whether a lost answer was a success shows later; a refusal leaves things as they were.
+                made_up = problem if is_first and (failed is None or isinstance(failed, AMBIGUOUS)) else None
+                rest = tuple(later for later in entry.planned[number + 1 :] if not is_fallback(later))
+                before = entry.done if made_up else entry.due[: len(entry.due) - len(rest)]
+                entry.instead = (*before, change, *rest)
+                if made_up:
+                    entry.because, problem = made_up.sentence, None
+                elif problem and failed:
+                    failed.cause = f"{failed.cause.rstrip('.')}; it was tried because {problem.doing} failed: {problem.cause}"
+                    problem = failed
+            if failed is None:
+                entry.done.append(change)
+            problem = problem or failed
+        if problem is not None:
+            raise problem
+
+    def _make(self, entry: Entry, change: Change) -> Generator[Ref, Any, FleetcareError | None]:
+        try:
+            made = self.feature.translation.apply(self.session, entry.target, entry.row, change)  # type: ignore[arg-type]
+            if made and made.type == "Task":
+                came = yield made
+                if isinstance(came, FleetcareError):
+                    raise came
+                made = ref_of(came)
+        except FleetcareError as problem:
+            name = change.describe()["change"]
+            meant, hint = getattr(self.feature.translation, "FAULTS", {}).get((name, problem.fault), ("", ""))
+            if meant:
+                said = problem.cause.partition(": ")[2]
+                problem.cause, problem.hint = meant + (f" ({said})" if said else ""), hint
+            return problem.at(target=entry.target.name, doing=name.replace("_", " "))
+        if made and made.type == self.kind.type:
+            entry.target = replace(entry.target, ref=made)
+        return None
+
+    def _waits(self, entry: Entry, others: Iterable[Entry]) -> bool:
         after = entry.plan.after if entry.plan else ()
-        return bool(after) and any(target.ref.id in after for target in targets)
+        return bool(after) and any(other.target.ref.id in after for other in others)
 
     def _stuck(self, entry: Entry) -> str:
         """Which host should have made room for this one and did not, if so."""
         after = entry.plan.after if entry.plan else ()
         others = [other for other in self.outcome.entries.values() if other.target.ref.id in after] if after else []
         for other in others:
-            if other.failure or len(other.done) < len(other.planned):
+            if other.failure or len(other.done) < len(other.due):
                 became = "has not answered" if isinstance(other.failure, AMBIGUOUS) else "was not changed"
                 return f"{other.target.name}, which was to make room for it, {became}"
         return ""
@@ -414,7 +458,7 @@ class _Run:
                     entry.failure = entry.failure or NotConverged(
                         f"what was written could not be read back: {cause_of(problem)}",
                         target=entry.target.name,
-                        hint="Run the task with --check to see the state of the host.",
+                        hint=f"Run the task with --check to see the state of the {self.kind.noun}.",
                     )
                 return
             for entry in pending:
@@ -435,7 +479,7 @@ class _Run:
         return self._after(entry, entry.done)
 
     def _after(self, entry: Entry, changes: Sequence[Change]) -> Any:
-        return Plan(observed=entry.plan.observed, changes=tuple(changes)).predicted  # type: ignore[union-attr]
+        return with_changes(entry.plan.observed, changes)  # type: ignore[union-attr]
 
     def _settled(self, entry: Entry) -> bool:
         return self.feature.domain.settled(entry.final.observed, self.wanted, self.outcome.seen)  # type: ignore[union-attr]
@@ -451,20 +495,61 @@ class _Run:
     def _judge(self, entry: Entry) -> None:
         """Only what was read back counts: a lost answer may still have been a success, a success may not have held."""
         left = entry.final.changes if entry.final else ()
-        if isinstance(entry.failure, AMBIGUOUS) and entry.read_back and entry.final:
-            shown = self.feature.domain.settings(entry.final.observed)
-            for count in range(len(entry.planned), len(entry.done), -1):
-                if self.feature.domain.settings(self._after(entry, entry.planned[:count])) == shown:
-                    entry.done = list(entry.planned[:count])
+        shown = self.feature.domain.settings(entry.final.observed) if entry.final else None
+        if not self.kind.by_managers and entry.read_back and entry.plan and shown == self.feature.domain.settings(entry.plan.observed):
+            entry.done = []  # what was taken and did nothing is no change
+        # A VM may be open although the task that opened it ended with a fault, about one of its disks for example.
+        doubtful = isinstance(entry.failure, AMBIGUOUS) or (entry.failure is not None and not self.kind.by_managers)
+        meant = [change for change in entry.planned if not is_fallback(change)]
+        if (
+            doubtful
+            and not entry.because
+            and entry.read_back
+            and not left
+            and shown == self.feature.domain.settings(self._after(entry, meant))
+        ):
+            entry.instead = None  # what was tried instead was refused, and was not needed
+        if doubtful and entry.read_back and entry.final:
+            for count in range(len(entry.due), len(entry.done), -1):
+                if self.feature.domain.settings(self._after(entry, entry.due[:count])) == shown:
+                    entry.done = list(entry.due[:count])
                     break
-            if len(entry.done) == len(entry.planned) and not left:
+            if len(entry.done) == len(entry.due) and not left:
                 entry.failure = None
                 entry.unanswered = False
                 return
         if entry.unanswered and entry.failure:
-            entry.failure.cause += "; the host may still be at it"
+            entry.failure.cause += f"; the {self.kind.noun} may still be at it"
         elif left and entry.failure is None:
-            entry.failure = not_kept(entry, "the host")
+            entry.failure = not_kept(entry, f"the {self.kind.noun}")
+
+
+def _by_name(targets: Iterable[Target]) -> dict[str, Target]:
+    """By name, or by path where several have it; VMs in vApps may share even that."""
+    names = Counter(target.name for target in targets)
+    paths = Counter(target.path for target in targets if names[target.name] > 1)
+    return {
+        f"{target.path} ({target.ref.id})" if paths[target.path] > 1 else target.path if paths[target.path] else target.name: target
+        for target in targets
+    }
+
+
+def _away(kind: Kind, target: Target) -> FleetcareError | None:
+    if target.connection == UNKNOWN:
+        problem: FleetcareError | None = PermissionMissing(
+            f"the user may not read the state of the {kind.noun}", hint=f"Grant System.Read on the {kind.noun}."
+        )
+    else:
+        problem = kind.away(target)
+    return problem and problem.at(target=target.name)
+
+
+def _is_due(change: Change, problem: FleetcareError | None, is_first_fallback: bool) -> bool:
+    """A fallback begins only after a refusal: where an answer was lost, nobody knows whether it is needed. Those that
+    follow it go on with what it began."""
+    if is_first_fallback:
+        return problem is not None and not isinstance(problem, AMBIGUOUS)
+    return problem is None or bool(getattr(change, "even_after_failure", False))
 
 
 def _not_begun(entry: Entry, why: str) -> Interrupted:
@@ -481,16 +566,21 @@ def _went_wrong(entry: Entry) -> bool:
     return bool(entry.final and entry.final.errors)
 
 
-def _unreadable(row: Row | None, paths: Iterable[str]) -> FleetcareError | None:
+def _unreadable(kind: Kind, row: Row | None, paths: Iterable[str]) -> FleetcareError | None:
+    noun = kind.noun
     if row is None:
-        return TargetUnknown("the host left the inventory while it was read", hint="Run the task again.")
+        return TargetUnknown(f"the {noun} left the inventory while it was read", hint="Run the task again.")
     refused = {name for path, name in row.missing.items() if path in paths}
     if refused & {"NoPermission", "NotAuthenticated"}:
         path = next(path for path, name in row.missing.items() if name in ("NoPermission", "NotAuthenticated"))
-        return PermissionMissing(f"the user may not read {path} of the host", fault="NoPermission", hint="Grant System.Read on the host.")
+        return PermissionMissing(
+            f"the user may not read {path} of the {noun}", fault="NoPermission", hint=f"Grant System.Read on the {noun}."
+        )
     if refused:
         path, name = next((path, name) for path, name in row.missing.items() if path in paths)
-        return ServerFault(f"the server could not give {path}", fault=name, hint="Look at the host's connection in vCenter.")
+        return ServerFault(f"the server could not give {path}", fault=name, hint=f"Look at the {noun}'s connection in vCenter.")
+    if not kind.by_managers:
+        return None
     if not any(path.startswith("config.") for path in row.values):
         return HostUnreachable("vCenter holds no configuration of the host", hint="Reconnect it in vCenter.")
     lacking = [path for path in (path.partition("/")[0] for path in paths if "/" in path) if path not in row.values]

@@ -21,10 +21,10 @@ def new_file(folder: str, form: str, endpoint: str) -> str:
     return os.path.join(os.path.expanduser(folder), f"{re.sub(r'[^A-Za-z0-9.-]', '_', endpoint)}-{word}-{now:%Y%m%dT%H%M%S%fZ}.json")
 
 
-def write(path: str, form: str, endpoint: str, hosts: list[dict[str, Any]]) -> str:
-    """Write, or write anew, a file of mode 0600. Raises FleetcareError."""
+def write(path: str, form: str, endpoint: str, states: list[dict[str, Any]], key: str = "hosts") -> str:
+    """Write, or write anew, a file of mode 0600; ``key``: what the states are those of. Raises FleetcareError."""
     taken = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-    data = {"format": form, "endpoint": endpoint, "taken": taken, "hosts": hosts}
+    data = {"format": form, "endpoint": endpoint, "taken": taken, key: states}
     unfinished = f"{path}.new"
     try:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)

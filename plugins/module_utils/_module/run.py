@@ -7,14 +7,16 @@ from __future__ import annotations
 import gc
 import os
 from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from .._client import vmomi
 from .._domain.errors import FleetcareError, HeldBack, HostUnreachable, Interrupted, listed
+from .._domain.plan import Change, is_fallback
 from .arguments import options_of
-from .feature import Feature
+from .feature import HOSTS, Feature, Kind
 from .outcome import Entry, Outcome
 from .pipeline import execute, findings_of
 
@@ -23,6 +25,14 @@ _BAD = ("failed", "unreachable", "skipped")
 
 class _Module(AnsibleModule):  # type: ignore[misc] # ansible-core has no types
     params: dict[str, Any]
+
+    def _log_invocation(self) -> None:
+        """A secret of several lines is neither logged nor returned in another form: as Python writes it, as one line, line by line."""
+        for secret in [value for value in self.no_log_values if "\n" in value]:
+            lines = [line.strip() for line in secret.splitlines()]
+            self.no_log_values.update({repr(secret)[1:-1], " ".join(secret.split())})
+            self.no_log_values.update(line for line in lines if len(line) >= 8 and not line.startswith("-----"))
+        super()._log_invocation()
 
     def fail_json(self, msg: str, **result: Any) -> None:
         """Without what was given for options that do not exist: ansible-core 2.16 shows it at -vvv, and it may be a
@@ -44,13 +54,14 @@ def run(feature: Feature) -> None:
     except FleetcareError as problem:
         module.fail_json(msg=problem.sentence, failure=problem.as_failure())
     except Exception as problem:  # a defect of ours becomes a sentence too, with the place to report
-        module.fail_json(msg=_defect(problem))
+        module.fail_json(msg=_defect(problem, feature.targets))
     module.no_log_values.update(outcome.secrets)
     result = result_of(outcome, with_diff=module._diff)
-    parts = [*result["hosts"].values(), *([result["endpoint"]] if outcome.whole else [])]
+    targets = result[feature.targets.key]
+    parts = [*targets.values(), *([result["endpoint"]] if outcome.whole else [])]
     bad = sum(part["status"] in _BAD and not _was_meant(part) for part in parts)
     fail_on = module.params["fail_on"] or ("none" if module.check_mode else "any")
-    if bad and (fail_on == "any" or (fail_on == "all" and bad >= len(result["hosts"]))):
+    if bad and (fail_on == "any" or (fail_on == "all" and bad >= len(targets))):
         module.fail_json(**result)
     if bad:
         module.warn(result["msg"])
@@ -58,23 +69,24 @@ def run(feature: Feature) -> None:
 
 
 def _was_meant(entry: dict[str, Any]) -> bool:
-    """A host that no wave has room for is left out because that was asked for."""
+    """A target that no wave has room for is left out because that was asked for."""
     return bool(entry["failure"] and entry["failure"]["kind"] == HeldBack.kind)
 
 
 def result_of(outcome: Outcome, *, with_diff: bool) -> dict[str, Any]:
     """The result of a run as plain values."""
-    hosts = {name: _entry(entry, outcome) for name, entry in outcome.entries.items()}
+    kind = outcome.feature.targets
+    targets = {name: _entry(entry, outcome) for name, entry in outcome.entries.items()}
     endpoint = {**outcome.endpoint, **(_entry(outcome.whole, outcome) if outcome.whole else {})}
-    parts = {name: endpoint if entry is outcome.whole else hosts[name] for name, entry in _parts(outcome).items()}
+    parts = {name: endpoint if entry is outcome.whole else targets[name] for name, entry in _parts(outcome).items()}
     result: dict[str, Any] = {
         "changed": any(part.get("changed") for part in parts.values()),
-        "summary": dict(sorted(Counter(entry["status"] for entry in hosts.values()).items())),
+        "summary": dict(sorted(Counter(entry["status"] for entry in targets.values()).items())),
         "endpoint": endpoint,
-        "hosts": hosts,
+        kind.key: targets,
         "hints": _hints(outcome),
         **outcome.overview,
-        "msg": _message(hosts, parts, headline=outcome.overview.get("msg", "")),
+        "msg": _message(targets, parts, headline=outcome.overview.get("msg", ""), kind=kind),
     }
     if outcome.waves:
         result["waves"] = outcome.waves
@@ -90,8 +102,7 @@ def _entry(entry: Entry, outcome: Outcome) -> dict[str, Any]:
     domain = outcome.feature.domain
     held = outcome.check and isinstance(entry.failure, HeldBack)
     changed = bool(entry.planned) and not held if outcome.check else _has_changed(entry, outcome)
-    changes = (() if held else entry.planned) if outcome.check else entry.done
-    undone = list(entry.planned) if held or not outcome.check else []
+    undone = list(entry.due) if held or not outcome.check else []
     for change in entry.done if undone else ():
         if change in undone:
             undone.remove(change)
@@ -99,20 +110,30 @@ def _entry(entry: Entry, outcome: Outcome) -> dict[str, Any]:
     result: dict[str, Any] = {
         "status": _status(entry, changed, outcome),
         **({} if entry is outcome.whole else {"moid": entry.target.ref.id}),
+        **({"host": entry.target.host_name} if entry.target.host_name else {}),
         "findings": findings_of(entry, outcome.check),
         "failure": entry.failure.as_failure() if entry.failure else None,
     }
     if outcome.feature.writes:
         result["changed"] = changed
-        result["changes"] = [change.describe() for change in changes]
+        if outcome.check:
+            result["changes"] = [] if held else [_announced(change) for change in entry.planned]
+        else:
+            result["changes"] = [change.describe() for change in entry.done]
     if undone and outcome.feature.writes:
         result["not_done"] = [change.describe() for change in undone]
+    if entry.because:
+        result["because"] = entry.because
     if entry.undone:
         result["undone"] = [change.describe() for change in entry.undone]
     if shown:
         facts = domain.report(shown.observed, outcome.wanted, outcome.seen, full=not outcome.feature.writes)
         result.update({name: value for name, value in facts.items() if value is not None})
     return result
+
+
+def _announced(change: Change) -> dict[str, Any]:
+    return {**change.describe(), **({"only_if": "the changes before it fail"} if is_fallback(change) else {})}
 
 
 def _has_changed(entry: Entry, outcome: Outcome) -> bool:
@@ -142,7 +163,7 @@ def _hints(outcome: Outcome) -> dict[str, str]:
 
 
 def _parts(outcome: Outcome) -> dict[str, Entry]:
-    """Hosts by name, and the endpoint by its own where it has an entry of its own."""
+    """Targets by name, and the endpoint by its own where it has an entry of its own."""
     if outcome.whole is None:
         return outcome.entries
     name = outcome.whole.target.name
@@ -158,15 +179,13 @@ def _diff(outcome: Outcome, parts: dict[str, Any]) -> dict[str, Any]:
     return {"before": before, "after": after}
 
 
-def _message(hosts: dict[str, Any], parts: dict[str, Any] | None = None, headline: str = "") -> str:
+def _message(targets: dict[str, Any], parts: dict[str, Any] | None = None, headline: str = "", kind: Kind = HOSTS) -> str:
     """What the feature begins with, one line of counts, then each distinct trouble once with those that have it."""
-    counts = Counter(entry["status"] for entry in hosts.values())
-    text = f"{len(hosts)} host{'s' if len(hosts) != 1 else ''}: " + ", ".join(
-        f"{count} {status.replace('_', ' ')}" for status, count in counts.most_common()
-    )
-    text = ". ".join(part for part in (headline, text if hosts or not headline else "") if part)
+    counts = Counter(entry["status"] for entry in targets.values())
+    text = f"{kind.count(len(targets))}: " + ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in counts.most_common())
+    text = ". ".join(part for part in (headline, text if targets or not headline else "") if part)
     troubles: dict[tuple[str, str], list[str]] = {}
-    for name, entry in (parts or hosts).items():
+    for name, entry in (parts or targets).items():
         if entry["status"] in _BAD and entry["failure"]:
             failure = entry["failure"]
             cause = failure["cause"] + (f" [{failure['fault']}]" if failure["fault"] else "")
@@ -178,12 +197,36 @@ def _message(hosts: dict[str, Any], parts: dict[str, Any] | None = None, headlin
     return text + "."
 
 
-def _defect(problem: Exception) -> str:
+def _defect(problem: Exception, kind: Kind = HOSTS) -> str:
     trace = problem.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     place = f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}" if trace else "?"
     return (
         f"A defect of fleetcare.esxi stopped the task: {type(problem).__name__}: {problem} at {place}. "
-        "Please report it with this sentence; run the task with --check to see the state of the hosts."
+        f"Please report it with this sentence; run the task with --check to see the state of the {kind.noun}s."
     )
+
+
+def run_task(
+    options: Mapping[str, Any],
+    work: Callable[[dict[str, Any], bool], dict[str, Any]],
+    *,
+    missing: tuple[str, str] | None = None,
+) -> None:
+    """What the ``main`` of a module does that is about no vSphere host. ``work`` gets the parameters and whether this is a
+    check run, and returns the result, with ``failed`` where it is one and ``secrets`` that no output may show. ``missing``:
+    a library that could not be imported, and the traceback.
+    """
+    module = _Module(argument_spec=dict(options), supports_check_mode=True)
+    if missing:
+        module.fail_json(msg=missing_required_lib(missing[0]), exception=missing[1])
+    try:
+        result = dict(work(module.params, module.check_mode))
+    except FleetcareError as problem:
+        module.fail_json(msg=problem.sentence, failure=problem.as_failure())
+    except Exception as problem:
+        module.fail_json(msg=_defect(problem))
+    module.no_log_values.update(result.pop("secrets", ()))
+    end = module.fail_json if result.pop("failed", False) else module.exit_json
+    end(**result)

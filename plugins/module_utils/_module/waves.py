@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: fleetcare.esxi contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How many hosts are changed before anybody looks whether it went well. Private to this collection."""
+"""How many targets are changed before anybody looks whether it went well. Private to this collection."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ ItemT = TypeVar("ItemT")
 
 @dataclass(frozen=True)
 class Waves:
-    """``sizes``: a number and whether it is a percentage of all selected hosts; empty for all at once.
+    """``sizes``: a number and whether it is a percentage of all selected targets; empty for all at once.
     ``max_failures`` None: whatever happens."""
 
     sizes: tuple[tuple[int, bool], ...] = ()
     max_failures: int | None = None
 
     @classmethod
-    def parse(cls, params: Mapping[str, Any]) -> Waves:
+    def parse(cls, params: Mapping[str, Any], noun: str = "host") -> Waves:
         most = params.get("max_failures")
         if most is not None and most < 0:
-            raise BadInput(f"max_failures {most} is below 0", hint="0 stops after the first host that fails.")
-        sizes = tuple(_size(position, str(text).strip()) for position, text in enumerate(params.get("waves") or (), 1))
+            raise BadInput(f"max_failures {most} is below 0", hint=f"0 stops after the first {noun} that fails.")
+        sizes = tuple(_size(position, str(text).strip(), noun) for position, text in enumerate(params.get("waves") or (), 1))
         return cls(sizes, 0 if most is None and sizes else most)
 
     def over(self, items: Sequence[ItemT], total: int) -> Iterator[list[ItemT]]:
-        """Cut ``items``, those of ``total`` hosts that are to be changed; what no wave has room for is in none."""
+        """Cut ``items``, those of ``total`` targets that are to be changed; what no wave has room for is in none."""
         begin = 0
         for number, is_percentage in self.sizes or ((100, True),):
             end = begin + (max(1, -(-number * total // 100)) if is_percentage else number)
@@ -39,13 +39,13 @@ class Waves:
             begin = end
 
 
-def _size(position: int, text: str) -> tuple[int, bool]:
+def _size(position: int, text: str, noun: str) -> tuple[int, bool]:
     number = text.removesuffix("%").strip()
     is_percentage = text.endswith("%")
     if number.isascii() and number.isdigit() and 0 < int(number) <= (100 if is_percentage else 10**6):
         return int(number), is_percentage
     raise BadInput(
-        f"waves entry {position}, {text!r}, is neither a number of hosts nor a percentage", hint="Write for example [1, 10%, 100%]."
+        f"waves entry {position}, {text!r}, is neither a number of {noun}s nor a percentage", hint="Write for example [1, 10%, 100%]."
     )
 
 

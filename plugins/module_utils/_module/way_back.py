@@ -90,7 +90,7 @@ class WayBack:
 
     def _undo(self, entry: Entry) -> None:
         """Every step, whatever becomes of the others. The change that failed may have been made all the same."""
-        made = entry.planned[: len(entry.done) + 1]
+        made = entry.due[: len(entry.done) + 1]
         steps = self.feature.undo(entry.plan.observed, made) if self.feature.undo and entry.plan else ()
         for step in steps:
             if self._is_made(entry, step):

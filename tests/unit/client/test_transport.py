@@ -52,7 +52,7 @@ def test_the_body_is_made_once_there_is_a_connection_and_then_sent(steps: list[A
         steps.append("made")
         return b"body"
 
-    with pytest.raises(EndpointUnreachable, match="gone"), transport().post(prepare, {"A": "b"}):
+    with pytest.raises(EndpointUnreachable, match="gone"), transport().exchange(prepare, {"A": "b"}):
         pass
     assert steps == ["connected", "made", ("POST", "/sdk", b"body", {"A": "b"}), "closed"]
 
@@ -63,7 +63,7 @@ def test_a_refusal_while_the_body_is_made_sends_nothing_and_is_raised_as_it_is(p
         raise problem
 
     line = transport()
-    with pytest.raises(type(problem)) as caught, line.post(prepare, {}):
+    with pytest.raises(type(problem)) as caught, line.exchange(prepare, {}):
         pass
     assert caught.value is problem and steps == ["connected", "closed"]
     assert not line._busy and not line._idle

@@ -30,6 +30,7 @@ from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.plan import
 from ansible_collections.fleetcare.esxi.plugins.module_utils._module import at_endpoint, pipeline
 from ansible_collections.fleetcare.esxi.plugins.module_utils._module import run as door
 from ansible_collections.fleetcare.esxi.plugins.module_utils._module.arguments import CHANGES, ENDPOINT, HOSTS, RUN
+from ansible_collections.fleetcare.esxi.plugins.module_utils._module.feature import HOSTS as TARGETS
 from ansible_collections.fleetcare.esxi.plugins.module_utils._module.feature import Feature
 
 ENDPOINT_NAME = "vc.example.com"
@@ -251,9 +252,9 @@ def go(monkeypatch: pytest.MonkeyPatch) -> Go:
         monkeypatch.setattr(pipeline, "collect", world.collect)
         monkeypatch.setattr(pipeline, "Session", FakeSession)
         monkeypatch.setattr(pipeline, "Guard", lambda deadline: guard or Guard(deadline))
-        monkeypatch.setattr(pipeline, "select_hosts", lambda _session, _selection: targets)
+        kind = replace(TARGETS, select=lambda _session, _selection: targets)
         monkeypatch.setattr(Guard, "watch", lambda _self: None)
-        feature = Feature(domain=cast(Any, Things), translation=cast(Any, world), options={}, whole=cast(Any, Things))
+        feature = Feature(targets=kind, domain=cast(Any, Things), translation=cast(Any, world), options={}, whole=cast(Any, Things))
         params = {**PARAMS, "esxi_hostname": ["*"], **(options or {}), "wish": Wish(**wish)}
         return door.result_of(pipeline.execute(feature, params, check=check, in_process=True), with_diff=True)
 
@@ -438,3 +439,29 @@ def test_lost_answer_that_took_effect_is_not_called_unchanged(go: Go) -> None:
     assert statuses(done)["a"] == "changed"
     if statuses(done)["b"] == "skipped":
         assert "was not changed" not in done["hosts"]["name-b"]["failure"]["cause"]
+
+
+# ---- tasks --------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("problem", [None, ServerFault("no", fault="InvalidState")])
+def test_a_task_of_the_endpoint_is_awaited_at_once(problem: FleetcareError | None, go: Go, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow(World):
+        def apply(self, session: Any, target: Target, row: Row, change: Any) -> Any:
+            super().apply(session, target, row, change)
+            return Ref("Task", change.thing) if isinstance(change, Put) else Ref("Thing", "no task")
+
+    world = Slow({"a": "old"}, {"old"}, lost=True)
+    awaited = []
+
+    def wait(_session: Any, tasks: Any) -> dict[Ref, Any]:
+        awaited.append([ref.id for ref in tasks] + order(world))
+        if problem:
+            world.cupboard.discard("new")
+        return dict.fromkeys(tasks, problem)
+
+    monkeypatch.setattr(at_endpoint, "wait_for_tasks", wait)
+    endpoint = go(world, new=("new",), old=())["endpoint"]
+    assert awaited == [["new", f"{ENDPOINT_NAME} new"]]
+    assert endpoint["status"] == ("failed" if problem else "changed") and changes(endpoint) == ([] if problem else ["put new"])
+    assert not problem or endpoint["failure"]["fault"] == "InvalidState" and endpoint["failure"]["doing"] == "put"

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -29,6 +29,7 @@ from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.plan import
 from ansible_collections.fleetcare.esxi.plugins.module_utils._module import pipeline
 from ansible_collections.fleetcare.esxi.plugins.module_utils._module import run as door
 from ansible_collections.fleetcare.esxi.plugins.module_utils._module.arguments import CHANGES, ENDPOINT, HOSTS, RUN
+from ansible_collections.fleetcare.esxi.plugins.module_utils._module.feature import HOSTS as TARGETS
 from ansible_collections.fleetcare.esxi.plugins.module_utils._module.feature import Feature
 from ansible_collections.fleetcare.esxi.plugins.module_utils._module.outcome import Entry, Outcome
 
@@ -189,9 +190,9 @@ def go(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
         monkeypatch.setattr(pipeline, "READ_BACK_PAUSES", (0.0, 0.0))
         monkeypatch.setattr(pipeline, "Session", FakeSession)
         monkeypatch.setattr(pipeline, "Guard", lambda deadline: guard or Guard(deadline))
-        monkeypatch.setattr(pipeline, "select_hosts", lambda _session, _selection: targets or [target(name) for name in world.numbers])
+        kind = replace(TARGETS, select=lambda _session, _selection: targets or [target(name) for name in world.numbers])
         monkeypatch.setattr(Guard, "watch", lambda _self: None)
-        feature = Feature(domain=cast(Any, domain), translation=cast(Any, world), options={}, writes=writes)
+        feature = Feature(targets=kind, domain=cast(Any, domain), translation=cast(Any, world), options={}, writes=writes)
         outcome = pipeline.execute(feature, {**PARAMS, "parallel": parallel, "number": wanted}, check=check, in_process=True)
         return door.result_of(outcome, with_diff=diff)
 

@@ -9,7 +9,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -34,6 +34,7 @@ from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.errors impo
 from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.plan import Finding, Plan, described
 from ansible_collections.fleetcare.esxi.plugins.module_utils._module import pipeline, way_back
 from ansible_collections.fleetcare.esxi.plugins.module_utils._module import run as door
+from ansible_collections.fleetcare.esxi.plugins.module_utils._module.feature import HOSTS as TARGETS
 from ansible_collections.fleetcare.esxi.plugins.module_utils._module.feature import Feature
 from ansible_collections.fleetcare.esxi.plugins.module_utils._module.waves import Progress, Waves
 from tests.unit.domain.makers import USUAL
@@ -221,7 +222,7 @@ def go(monkeypatch: pytest.MonkeyPatch) -> Go:
         monkeypatch.setattr(pipeline, "READ_BACK_PAUSES", (0.0, 0.0))
         monkeypatch.setattr(pipeline, "Session", Session)
         monkeypatch.setattr(pipeline, "Guard", lambda deadline: guard or Guard(deadline))
-        monkeypatch.setattr(pipeline, "select_hosts", lambda _session, _selection: [target(name) for name in fleet.numbers])
+        kind = replace(TARGETS, select=lambda _session, _selection: [target(name) for name in fleet.numbers])
         monkeypatch.setattr(Guard, "watch", lambda _self: None)
         monkeypatch.setattr(Guard, "pause", lambda self, seconds: pause(self, min(seconds, 0.005)))
         monkeypatch.setattr(way_back, "GRACE", 0.05)
@@ -230,6 +231,7 @@ def go(monkeypatch: pytest.MonkeyPatch) -> Go:
         monkeypatch.setattr(way_back.reach, "look", fleet.look)
         monkeypatch.setattr(way_back.reach, "reconnect", fleet.reconnect)
         feature = Feature(
+            targets=kind,
             domain=cast(Any, domain or Recorded),
             translation=cast(Any, fleet),
             options={},

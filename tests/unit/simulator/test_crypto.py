@@ -443,7 +443,7 @@ def test_case_7_native_and_trust_authority(case: Case) -> None:
     # "vCenter cannot tell", also of keys that are well.
     assert case.reason(keys["native-01"]) == "KeyStateManagedByNKP" and case.seen("native-01") == ("unlocked", "connected")
     assert case.reason(keys["trusted-01"]) == "KeyStateManagedByTrustAuthority"
-    (found, _) = case.host(5).configManager.cryptoManager.GetCryptoKeyStatus(list(keys.values()))
+    found = case.host(5).configManager.cryptoManager.GetCryptoKeyStatus(list(keys.values()))[0]
     assert found.managementType == "internal"
     case.act("reboot_host", host="esx-05*")
     assert not {"native-01", "trusted-01"} & case.locked()

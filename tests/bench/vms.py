@@ -1,0 +1,124 @@
+# SPDX-FileCopyrightText: fleetcare.esxi contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Encrypted machines after a bad night: three in ten are locked, for five reasons, two of which can be mended from here.
+
+Nobody else offers this, so there is no peer beside it: the measure is what each machine costs at the least, one unlock task.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import sys
+import tempfile
+from typing import Any
+
+from tests.bench.jobs import OURS
+from tests.bench.measure import ansible_environment, cost_of, playbook_command, served
+
+KMS_A, KMS_B = "kms-a.example.com", "kms-b.example.com"
+CAUSES = {
+    "away": "provider_unreachable",
+    "gone": "key_missing",
+    "idle": "key_not_active",
+    "still": "still_locked",
+    "lost": "key_missing_on_host",
+}
+MENDED = ("still", "lost")
+
+
+def scenario(machines: int, *, config: str = "readable") -> dict[str, Any]:
+    """A tenth as many hosts, of which a third was rebooted while no key server answered. ``config``: whether vCenter tells the
+    configuration of a locked machine."""
+    each = max(1, machines * 3 // 10 // len(CAUSES))
+    hosts = max(3, machines // 50)
+    rebooted = max(1, hosts // 3)
+    disks = [{"gb": 16}, {"gb": 100}]
+
+    def vms(word: str, count: int, host: str, provider: str = "kms-a", **more: Any) -> dict[str, Any]:
+        return {"count": count, "name": f"{word}-{{i:04d}}", "host": host, "provider": provider, "disks": disks, **more}
+
+    keys = [
+        (f"{word}-{number:04d}", act)
+        for word, act in (("gone", "destroy_key"), ("idle", "deactivate_key"))
+        for number in range(1, each + 1)
+    ]
+    return {
+        "name": "vms",
+        "kind": "vcenter",
+        "users": {"administrator@vsphere.local": {"password": "Simulated-1"}},
+        "crypto_options": {"locked_config": config},
+        "key_servers": [KMS_A, KMS_B],
+        "key_providers": [{"name": "kms-a", "servers": [KMS_A], "default": True}, {"name": "kms-b", "servers": [KMS_B]}],
+        "hosts": [
+            {
+                "count": hosts - rebooted,
+                "name": "esx-{i:03d}.example.com",
+                "profile": "8.0.3",
+                "cluster": "prod",
+                "crypto": {"provider": "kms-a"},
+            },
+            {"count": rebooted, "name": "cut-{i:03d}.example.com", "profile": "8.0.3", "cluster": "prod", "crypto": {"provider": "kms-a"}},
+        ],
+        "virtual_machines": [
+            vms("open", machines - each * len(CAUSES), "esx-*"),
+            vms("lost", each, "esx-*", power="off"),
+            *(vms(word, each, "cut-*") for word in ("gone", "idle", "still")),
+            vms("away", each, "cut-*", "kms-b"),
+        ],
+        "begin": [
+            *({"do": act, "key": label, "server": KMS_A} for label, act in keys),
+            *({"do": "stop_key_server", "server": server} for server in (KMS_A, KMS_B)),
+            {"do": "reboot_host", "host": "cut-*"},
+            {"do": "start_key_server", "server": KMS_A},
+            {"do": "forget_keys", "vm": "lost-*"},
+        ],
+    }
+
+
+def rows(machines: int, delay: int, names: list[str]) -> list[dict[str, Any]]:
+    """One line a job; ``tasks``: unlock tasks among the calls."""
+    found = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        file = folder / "vms.yml"
+        file.write_text(json.dumps(scenario(machines)))
+        with served(str(file), delay_ms=delay) as server:
+            for job, module, extra in (
+                ("info", "vm_crypto_info", ()),
+                ("check", "vm_crypto_unlock", ("--check",)),
+                ("change", "vm_crypto_unlock", ()),
+            ):
+                if names and job not in names:
+                    continue
+                server.control("/reset", {})
+                server.control("/clear_journal", {})
+                options: dict[str, Any] = {"vm_name": ["*"], "session": "single"}
+                options.update({"fail_on": "none"} if module == "vm_crypto_unlock" else {})
+                command = playbook_command(folder, f"fleetcare.esxi.{module}", options, *extra)
+                cost = cost_of(command, ansible_environment(folder, server), folder)
+                summary = server.control("/summary")
+                states = {name: vm["crypto"] for name, vm in server.control("/state")["crypto"]["vms"].items()}
+                locked = sorted({name.partition("-")[0] for name, state in states.items() if state == "locked"})
+                expected = sorted(set(CAUSES) - set(MENDED if job == "change" else ()))
+                if cost.code != 0 or "FAILED!" in cost.output or locked != expected:
+                    print(cost.output[-3000:], file=sys.stderr)
+                    raise SystemExit(f"{module} {job} at {machines} machines: locked are {locked}, expected {expected}; see above")
+                found.append(
+                    {
+                        "hosts": machines,
+                        "delay_ms": delay,
+                        "feature": "crypto",
+                        "job": job,
+                        "who": OURS,
+                        "calls": summary["calls"],
+                        "tasks": summary["by_method"].get("CryptoUnlock_Task", 0),
+                        "logins": summary["logins"],
+                        "kb_up": round(summary["bytes_in"] / 1000, 1),
+                        "kb_down": round(summary["bytes_out"] / 1000, 1),
+                        "cpu_s": round(cost.cpu, 2),
+                        "memory_mb": round(cost.memory),
+                        "wall_s": round(cost.wall, 2),
+                    }
+                )
+    return found
