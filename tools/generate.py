@@ -392,6 +392,20 @@ def report_playbook(found: Module) -> tuple[str, str]:
                 "when": f"{result}.at_risk | default([]) | length > 0",
             },
         )
+    if found.about_vms:
+        more: list[Any] = play["tasks"]  # type: ignore[assignment]
+        more += [
+            {
+                "name": "Keys that cannot be had, for whoever administers the key server",
+                "ansible.builtin.debug": {"var": f"{result}.worksheet"},
+                "when": f"{result}.worksheet | length > 0",
+            },
+            {
+                "name": "What would lock without the provider",
+                "ansible.builtin.debug": {"var": f"{result}.would_lock"},
+                "when": f"{result}.would_lock is defined",
+            },
+        ]
     note = f"ansible-playbook {COLLECTION}.{found.name} -e @variables.yml; variables: the module's options, {found.name}_ before them."
     return f"playbooks/{found.name}.yml", yaml_file([play], note)
 

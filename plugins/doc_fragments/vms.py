@@ -11,7 +11,7 @@ options:
   vm_name:
     description:
       - VMs by name, by pattern (V(app-*)) or by managed object id (V(vm-114)). V(*) is every VM, templates included.
-      - On a vCenter at least one of this, O(esxi_hostname), O(cluster_name), O(datacenter) and O(folder) has to be given;
+      - On a vCenter at least one of this, O(vm_moid), O(esxi_hostname), O(cluster_name), O(datacenter) and O(folder) has to be given;
         what is given together narrows the choice.
       - A stand-alone host needs none of them.
       - A name that several VMs have is an error that lists them; O(datacenter), O(folder) or the managed object id tells
@@ -19,6 +19,16 @@ options:
     type: list
     elements: str
     aliases: [name]
+  vm_moid:
+    description: VMs by managed object id alone, whatever others are named, beside those of O(vm_name).
+    type: list
+    elements: str
+  skip_missing:
+    description:
+      - Leave out names and ids in O(vm_name) and O(vm_moid) that no VM has, instead of failing. For lists that somebody else made some time ago,
+        such as those of events; a VM that was registered anew has another id.
+    type: bool
+    default: false
   esxi_hostname:
     description: VMs on these hosts, by the host's name, pattern or managed object id, running or not.
     type: list

@@ -26,6 +26,9 @@ options:
     description: Return the worksheet as a table, too.
     type: bool
     default: false
+  csv_file:
+    description: Write that table into this file on the machine that runs the module, whether the task fails or not.
+    type: path
 extends_documentation_fragment:
   - fleetcare.esxi.endpoint
   - fleetcare.esxi.vms
@@ -94,11 +97,12 @@ vms:
       description: The key provider that this key names.
       returned: where it is known
       type: str
+    power:
+      description: Whether it runs, C(poweredOff) for example.
+      returned: for encrypted machines
+      type: str
     connection:
       description: What vCenter says of it, V(connected) or V(invalid) for example.
-      type: str
-    power:
-      description: Whether it runs.
       type: str
     key_from:
       description: Where its key id was read.
@@ -167,7 +171,7 @@ worksheet:
       locked: 1
 csv:
   description: The worksheet as a table, one line a key.
-  returned: with O(csv)
+  returned: with O(csv) or O(csv_file)
   type: str
 providers:
   description:
@@ -247,7 +251,7 @@ FEATURE = Feature(
     targets=VMS,
     whole=domain,
     writes=False,
-    options={"without_provider": {"type": "str"}, "csv": {"type": "bool", "default": False}},
+    options={"without_provider": {"type": "str"}, "csv": {"type": "bool", "default": False}, "csv_file": {"type": "path"}},
 )
 
 

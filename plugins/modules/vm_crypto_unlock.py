@@ -36,7 +36,7 @@ options:
     description:
       - As the last resort take a machine that cannot be unlocked although its key can be had out of the inventory and register it
         again. It then is another object; its name, folder, pool, host, permissions and custom values are put back, its tags are
-        named. Never done to a machine that runs, that a task is at work on, or that shares its name with another of its folder.
+        named. What else knew its old object id is not put back, such as DRS and HA overrides, alarms, scheduled tasks, backup jobs. Never done to a machine that runs, that a task is at work on, or that shares its name with another of its folder.
       - Needs O(backup=true).
     type: bool
     default: false
@@ -96,6 +96,9 @@ options:
     description: Return the worksheet as a table, too.
     type: bool
     default: false
+  csv_file:
+    description: Write that table into this file on the machine that runs the module, whether the task fails or not.
+    type: path
   backup:
     description:
       - Write where the machines stand that are about to change, and what hangs on them, into a file in O(backup_dir), which
@@ -129,14 +132,7 @@ EXAMPLES = r"""
     password: "{{ vcenter_password }}"
     vm_name: ['*']
     wait_for_provider: 600
-    csv: true
-  register: opened
-
-- name: Hand the key administrator the list of what is left
-  ansible.builtin.copy:
-    content: "{{ opened.csv }}"
-    dest: worksheet.csv
-    mode: '0600'
+    csv_file: worksheet.csv  # what is left, for the key administrator
 
 - name: Set the key provider up again on a new vCenter
   fleetcare.esxi.vm_crypto_unlock:
@@ -214,6 +210,10 @@ vms:
       description: The key provider that this key names.
       returned: where it is known
       type: str
+    power:
+      description: Whether it runs, C(poweredOff) for example.
+      returned: for encrypted machines
+      type: str
   sample:
     app-01:
       status: changed
@@ -269,7 +269,7 @@ worksheet:
       locked: 1
 csv:
   description: The worksheet as a table, one line a key.
-  returned: with O(csv)
+  returned: with O(csv) or O(csv_file)
   type: str
 providers:
   description:
@@ -353,6 +353,7 @@ FEATURE = Feature(
             },
         },
         "csv": {"type": "bool", "default": False},
+        "csv_file": {"type": "path"},
         "backup": {"type": "bool", "default": False},
         "backup_dir": {"type": "path", "default": "~/fleetcare-backup"},
         "restore": {"type": "path"},

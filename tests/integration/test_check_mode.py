@@ -135,7 +135,7 @@ def plans_the_truth(sim: Simulator, module: str, key: str, options: dict[str, An
         first = [change for change in announced if "only_if" not in change]
         instead = [{name: value for name, value in change.items() if name != "only_if"} for change in announced if "only_if" in change]
         tried = [sorted(map(str, instead))] if "because" in real else []
-        refused = [sorted(map(str, first + instead))] if real["failure"] else []
+        refused = [sorted(map(str, first + instead))] if real.get("failure") else []
         assert sorted(map(str, planned)) in (sorted(map(str, first)), *tried, *refused), name
     if all(target["failure"] is None for target in done[key].values()):
         assert checked.get("diff") == done.get("diff")

@@ -83,20 +83,24 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """What the user asked for. Empty means: not restricted by this. Folders of VMs are not those of hosts."""
+    """What the user asked for. Empty means: not restricted by this. Folders of VMs are not those of hosts. ``skip_missing``: a
+    VM that is not there is no mistake."""
 
     vms: tuple[str, ...] = ()
+    moids: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
     clusters: tuple[str, ...] = ()
     datacenters: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    skip_missing: bool = False
 
     @classmethod
     def parse(cls, params: Mapping[str, Any]) -> Selection:
         chosen = {}
         for field, option in (
             ("vms", "vm_name"),
+            ("moids", "vm_moid"),
             ("hosts", "esxi_hostname"),
             ("clusters", "cluster_name"),
             ("datacenters", "datacenter"),
@@ -107,11 +111,11 @@ class Selection:
             if "" in names:
                 raise BadInput(f"{option} holds an empty name", hint="Remove it; often a variable is empty there.")
             chosen[field] = names
-        return cls(**chosen)
+        return cls(**chosen, skip_missing=bool(params.get("skip_missing")))
 
     @property
     def empty(self) -> bool:
-        return not (self.vms or self.hosts or self.clusters or self.datacenters or self.folders)
+        return not (self.vms or self.moids or self.hosts or self.clusters or self.datacenters or self.folders)
 
 
 def select_hosts(session: Session, selection: Selection) -> list[Target]:
@@ -139,7 +143,7 @@ def select_vms(session: Session, selection: Selection) -> list[Target]:
     rows = _read(session, _STEPS_TO_VMS, _PATHS_TO_VMS)
     hosts = _hosts(rows)
     vms = _vms(rows, {host.ref: host for host in hosts})
-    return vms if selection == Selection() else choose_vms(vms, hosts, selection)
+    return vms if selection.empty and not selection.exclude else choose_vms(vms, hosts, selection)
 
 
 def choose(hosts: list[Target], selection: Selection) -> list[Target]:
@@ -171,11 +175,18 @@ def choose_vms(vms: list[Target], hosts: list[Target], selection: Selection) -> 
         beneath = Selection(hosts=selection.hosts, clusters=selection.clusters, datacenters=selection.datacenters)
         running = {host.ref for host in choose(hosts, beneath)}
         chosen = [vm for vm in chosen if vm.host in running]
-    if selection.vms:
-        named = {vm.ref for name in selection.vms for vm in _named("vm_name", name, chosen, "VM")}
+    must = not selection.skip_missing
+    gone = sorted(set(selection.moids) - {vm.ref.id for vm in vms})
+    if gone and must:
+        raise TargetUnknown(
+            f"vm_moid {gone[0]!r} is the id of no VM", hint="A VM that was registered anew has another; skip_missing leaves it out."
+        )
+    if selection.vms or selection.moids:
+        named = {vm.ref for name in selection.vms for vm in _named("vm_name", name, chosen, "VM", must=must)}
+        named |= {vm.ref for vm in chosen if vm.ref.id in selection.moids}
         chosen = [vm for vm in chosen if vm.ref in named]
     chosen = _without(selection.exclude, chosen, vms, "VM")
-    if not chosen:
+    if not chosen and not selection.skip_missing:
         raise TargetUnknown("the selection holds no VM", hint="Check esxi_hostname, cluster_name, datacenter, folder and exclude together.")
     return chosen
 

@@ -14,6 +14,7 @@ from .crypto_model import (
     SAFE,
     STANDARD,
     TRUST_AUTHORITY,
+    UNLOCKED,
     Custody,
     EnableHost,
     Key,
@@ -33,7 +34,7 @@ from .crypto_model import (
 )
 from .crypto_wanted import RECORD, ProviderWish, ServerWish, Wanted, as_record, fingerprint_of, parse
 from .crypto_worksheet import Line, as_csv, lines_of, would_lock
-from .errors import listed
+from .errors import TargetUnknown, listed
 from .plan import Change, Finding, Meaning, Plan
 
 __all__ = ["MEANINGS", "RECORD", "after", "endpoint_plan", "is_offline", "needs_hosts", "overview", "parse", "patience", "plan", "record"]
@@ -56,13 +57,13 @@ MEANINGS = {
         f"{_STATUS}: reason KeyStateClusterInvalid; Virtual Machine Encryption in the vSphere Security manual",
     ),
     "provider_native": Meaning(
-        "warning",
+        "error",
         "The key is of a native key provider, of which vCenter does not tell whether a key is there.",
         "If unlocking does not help, restore the provider from its backup, under the same name.",
         f"{_STATUS}: reason KeyStateManagedByNKP",
     ),
     "provider_trust_authority": Meaning(
-        "warning",
+        "error",
         "The key is of a Trust Authority provider, of which vCenter does not tell whether a key is there.",
         "If unlocking does not help, look at the Trust Authority cluster: attestation first, then its key provider.",
         f"{_STATUS}: reason KeyStateManagedByTrustAuthority",
@@ -86,10 +87,16 @@ MEANINGS = {
         "error", "The key that wraps this one is not active.", _ADMINISTRATOR, f"{_STATUS}: reason WrappingKeyNotActiveOrEnabled"
     ),
     "key_not_in_cache": Meaning(
-        "warning",
+        "error",
         "vCenter does not have the key at hand and does not say whether the key server has it.",
         "If unlocking does not help, look the key up with kms_key_info.",
         f"{_STATUS}: reason KeyStateMissingInCache, which the reference does not explain",
+    ),
+    "key_state_untold": Meaning(
+        "error",
+        "vCenter does not say whether it can get the key; before 6.7.2 it cannot be asked.",
+        "If unlocking does not help, look the key up with kms_key_info.",
+        _STATUS,
     ),
     "key_unavailable": Meaning(
         "error",
@@ -98,7 +105,7 @@ MEANINGS = {
         _STATUS,
     ),
     "key_id_unknown": Meaning(
-        "warning",
+        "error",
         "Nothing that can be read names the key of the machine.",
         "If unlocking does not help, grant Datastore.Browse on its datastore, so that its .vmx file can be read.",
         "config.keyId, the file's encryption.keySafe and ListKeys, in this order",
@@ -186,10 +193,16 @@ MEANINGS = {
         lasting=True,
     ),
     "machine_lost": Meaning(
-        "error",
+        "warning",
         "A machine of the record is in no inventory.",
-        "Register its file by hand, in the folder and the pool that the record names.",
+        "It is registered again; if that is refused, register its file by hand.",
         "SearchIndex.FindByDatastorePath finds nothing",
+    ),
+    "provider_not_named": Meaning(
+        "warning",
+        "No key of the selected machines names the provider that is set up.",
+        "Compare the names: keys give exactly the one that their provider had.",
+        "CryptoKeyId.providerId",
     ),
     "provider_of_another_kind": Meaning(
         "error",
@@ -224,7 +237,8 @@ MEANINGS = {
     "certificate_requested": Meaning(
         "error",
         "vCenter waits for the key administrator's signature under its certificate request.",
-        "Let them sign certificate_request of this result, then give the answer as certificate.",
+        "Have the administrator of the key server sign certificate_request, which stands under providers in the result; then give the answer "
+        "as certificate.",
         "GenerateClientCsr, UpdateKmsSignedCsrClientCert",
     ),
     "certificate_ends_soon": Meaning(
@@ -236,7 +250,7 @@ MEANINGS = {
 }
 _SOON = 30 * 86400
 # Not known to be gone: unlocking may help, and does no harm where it does not.
-_WORTH_TRYING = ("provider_native", "provider_trust_authority", "key_not_in_cache", "key_id_unknown")
+_WORTH_TRYING = ("provider_native", "provider_trust_authority", "key_not_in_cache", "key_state_untold", "key_id_unknown")
 _UNUSABLE = ("key_server_silent", "key_server_unconfirmed", "key_server_differs", "certificate_requested")
 _NOT_OURS = ("orphaned", "inaccessible")
 
@@ -265,8 +279,15 @@ def survey(states: Iterable[Machine], common: Mapping[str, Any], wanted: Wanted)
     seen = Seen(custody=common.get("custody") or Custody(), machines=machines, sent=tuple(common.get("sent", ())))
     if wanted.provider:
         changes, findings = _provider_plan(wanted.provider, seen.custody)
-        if changes and not any(finding.level == "error" for finding in findings):
+        mends = any(isinstance(change, (RegisterServer, UpdateServer, TrustServer, PresentCertificate)) for change in changes)
+        if mends and not any(finding.level == "error" for finding in findings):
             seen = replace(seen, mending=frozenset({wanted.provider.name}))
+    known = set(seen.custody.providers) | {key.provider for machine in machines for key in machine.keys}
+    if wanted.without and wanted.without not in known and seen.custody.is_vcenter and not seen.custody.denied:
+        raise TargetUnknown(
+            f"without_provider {wanted.without!r} is no key provider of this vCenter, and no key names it",
+            hint=f"There are: {listed(sorted(known), 8)}." if known else "There are none here.",
+        )
     if wanted.enable_hosts:
         hosts = {machine.host for machine in machines if _opens(machine, seen) and not _is_safe(machine, seen)}
         seen = replace(seen, enabling=frozenset(hosts & seen.custody.hosts.keys()))
@@ -329,7 +350,9 @@ def _locked(state: Machine, seen: Seen) -> tuple[list[Finding], tuple[Change, ..
     findings = [trouble, *_disks(state, seen)]
     if not _is_safe(state, seen):
         findings.append(
-            _found("host_not_safe", f"the mode of {_host(state, seen)} is {seen.custody.hosts[state.host].mode or 'not known'}")
+            _found(
+                "host_not_safe", f"{_host(state, seen)} is {seen.custody.hosts[state.host].mode or 'in no mode that is known'}, not safe"
+            )
         )
     return findings, (Unlock(),)
 
@@ -351,34 +374,35 @@ def _trouble(key: Key | None, seen: Seen) -> Finding | None:
             return _found("provider_unreachable", "no key provider answers")
         return _found("key_id_unknown", f"vCenter has {_names(custody)}")
     provider, status = custody.provider_of(key), custody.status_of(key)
-    if provider is None or status.reason == "KeyStateClusterInvalid":
-        return _found("provider_unknown", f"its key names {key.provider!r}, vCenter has {_names(custody)}")
-    if provider.active is False or status.reason == "KeyStateClusterUnreachable":
-        return _found("provider_unreachable", _why_away(provider, custody.waited))
-    if status.reason == "NoPermissionToAccessKeyProvider":
-        return _found("privilege_missing", f"Cryptographer.ReadKeyServersInfo for {provider.name} is missing")
     if status.available:
         return None
-    if provider.kind == NATIVE or status.reason == "KeyStateManagedByNKP":
-        return _found("provider_native", f"the provider is {provider.name}")
-    if provider.kind == TRUST_AUTHORITY or status.reason == "KeyStateManagedByTrustAuthority":
-        return _found("provider_trust_authority", f"the provider is {provider.name}")
-    return _gone(key, status.reason) if status.reason else None
+    if status.reason == "KeyStateClusterInvalid" or (provider is None and not status.reason):
+        return _found("provider_unknown", f"its key names {key.provider!r}, vCenter has {_names(custody)}")
+    if status.reason == "KeyStateClusterUnreachable" or (provider and provider.active is False):
+        return _found("provider_unreachable", _why_away(key, provider, custody.waited))
+    if status.reason == "NoPermissionToAccessKeyProvider":
+        return _found("privilege_missing", f"Cryptographer.ReadKeyServersInfo for {key.provider or custody.default} is missing")
+    if status.reason == "KeyStateManagedByNKP" or (provider and provider.kind == NATIVE):
+        return _found("provider_native", f"the provider is {key.provider or custody.default}")
+    if status.reason == "KeyStateManagedByTrustAuthority" or (provider and provider.kind == TRUST_AUTHORITY):
+        return _found("provider_trust_authority", f"the provider is {key.provider or custody.default}")
+    if status.available is None:
+        return _found("key_state_untold", f"the key is {key}")
+    return _gone(key, status.reason or "it gives no reason")
 
 
 def _gone(key: Key, reason: str) -> Finding:
-    text = f"{key}: {reason}"
     if reason == "KeyStateMissingInKMS":
-        return _found("key_missing", text)
+        return _found("key_missing", f"the key server does not have {key} ({reason})")
     if reason == "KeyStateNotActiveOrEnabled":
-        return _found("key_not_active", text)
+        return _found("key_not_active", f"{key} is on the key server and not active ({reason})")
     if reason == "WrappingKeyMissingInKMS":
-        return _found("wrapping_key_missing", text)
+        return _found("wrapping_key_missing", f"the key server does not have what wraps {key} ({reason})")
     if reason == "WrappingKeyNotActiveOrEnabled":
-        return _found("wrapping_key_not_active", text)
+        return _found("wrapping_key_not_active", f"what wraps {key} is not active ({reason})")
     if reason == "KeyStateMissingInCache":
-        return _found("key_not_in_cache", text)
-    return _found("key_unavailable", text)
+        return _found("key_not_in_cache", f"vCenter does not have {key} at hand ({reason})")
+    return _found("key_unavailable", f"vCenter cannot get {key} ({reason})")
 
 
 def _is_mended(key: Key | None, trouble: Finding, seen: Seen) -> bool:
@@ -433,11 +457,11 @@ def _names(custody: Custody) -> str:
     return f"the key provider{'s' if len(names) > 1 else ''} {listed(names, 5)}" if names else "no key provider"
 
 
-def _why_away(provider: Provider, waited: float) -> str:
-    if provider.active:
-        return f"vCenter says so of the key, although servers of {provider.name} answer"
+def _why_away(key: Key | None, provider: Provider | None, waited: float) -> str:
+    if provider is None or provider.active:
+        return f"vCenter says so of {key}" + (f", although servers of {provider.name} answer" if provider else "")
     said = [f"{server.name}: {server.text or server.status}" for server in provider.servers if server.status != "green" and server.text]
-    after = f" after {waited:g} s" if waited else ""
+    after = f" after {waited:.0f} s of waiting" if waited else ""
     return f"{provider.name} is not active{after}" + (f" ({listed(said, 3)})" if said else "")
 
 
@@ -497,6 +521,10 @@ def endpoint_plan(seen: Seen, wanted: Wanted) -> Plan:
         made, found = _provider_plan(wanted.provider, custody)
         changes += made
         told += found
+        named = sorted({key.provider for machine in seen.machines for key in machine.keys if key.provider})
+        is_standard = custody.providers.get(wanted.provider.name, Provider(name="")).kind == STANDARD
+        if named and wanted.provider.name not in named and is_standard:
+            told.append(_found("provider_not_named", f"none names {wanted.provider.name!r}, they name {listed(named, 5)}"))
     changes += [EnableHost(moid, custody.hosts[moid].name) for moid in sorted(seen.enabling)]
     for placement in custody.lost:
         changes.append(RegisterAgain(placement))
@@ -524,16 +552,19 @@ def _provider_plan(wish: ProviderWish, custody: Custody) -> tuple[list[Change], 
     for server in wish.servers:
         own = known.server(server.name) if known else None
         made = Server(name=server.name, address=server.address, port=server.port, user=server.user)
+        trusting, trouble = _trust(wish, server, custody)
+        findings += trouble
+        if any(finding.code in ("key_server_silent", "key_server_differs") for finding in trouble):
+            continue  # what works is not exchanged for what does not, and no password is sent there
         if own is None:
             changes.append(RegisterServer(wish.name, made, server.password))
         elif (own.address, own.port, own.user) != (server.address, server.port, server.user or own.user):
             changes.append(UpdateServer(wish.name, made, server.password))
-        trusting, trouble = _trust(wish, server, custody)
         changes += trusting
-        findings += trouble
     if known is None and not wish.servers:
         findings.append(_found("provider_unknown", f"{wish.name} is not there, and key_provider names no servers"))
-        return changes, findings
+    if known is None and not changes:
+        return [], findings  # there is nothing yet that could have a certificate
     presenting, trouble = _presenting(wish, known)
     changes += presenting
     findings += trouble
@@ -542,16 +573,17 @@ def _provider_plan(wish: ProviderWish, custody: Custody) -> tuple[list[Change], 
     if wish.default and not (known and known.default) and not waits:
         changes.append(MarkDefault(wish.name))
     if known and known.active is False and not changes and not findings:
-        findings.append(_found("provider_unreachable", _why_away(known, custody.waited)))
+        findings.append(_found("provider_unreachable", _why_away(None, known, custody.waited)))
     return changes, findings
 
 
 def _trust(wish: ProviderWish, server: ServerWish, custody: Custody) -> tuple[list[Change], list[Finding]]:
     shown = custody.shown.get(server.name)
     if shown is None or not shown.fingerprint:
-        return [], [_found("key_server_silent", f"{server.address}:{server.port}")]
+        why = f": {shown.text}" if shown and shown.text else ""
+        return [], [_found("key_server_silent", f"nothing shows vCenter a certificate at {server.address}:{server.port}{why}")]
     if server.fingerprint and server.fingerprint != shown.fingerprint:
-        return [], [_found("key_server_differs", f"{server.address}:{server.port} shows {shown.fingerprint}")]
+        return [], [_found("key_server_differs", f"{server.address}:{server.port} shows {shown.fingerprint}, not {server.fingerprint}")]
     if shown.trusted:
         return [], []
     if not server.fingerprint:
@@ -618,7 +650,7 @@ def report(state: Machine | Custody | None, wanted: Wanted, seen: Seen, *, full:
         "provider": state.home.provider if state.home else None,
     }
     if not full:
-        return short
+        return {**short, "power": state.power if state.is_encrypted else None}
     disks = {disk.label: f"{disk.key.provider}/{disk.key.id}" for disk in state.disks if disk.key and disk.key != state.home}
     return {
         **short,
@@ -642,12 +674,12 @@ def overview(seen: Seen, wanted: Wanted, plans: Mapping[str, Plan], away: Mappin
         if machine.is_encrypted and machine.connection not in _NOT_OURS and _is_waiting(machine):
             causes.setdefault(_judged(machine, seen)[0][0].code, []).append(name)
     told = _with_later(seen, machines.values())
-    lines = lines_of(machines, seen.custody, lambda key: _code_of(key, told))
+    lines = lines_of(machines, seen.custody, lambda key: _code_of(key, told) if seen.custody.is_vcenter else _code_on_host(key, machines))
     result: dict[str, Any] = {
         "causes": dict(sorted(causes.items())),
         "worksheet": [line.as_dict() for line in lines],
         "providers": [_told(provider, seen.custody) for _name, provider in sorted(seen.custody.providers.items())],
-        "msg": _headline(machines, causes, lines),
+        "msg": _headline(machines, causes, lines, seen),
     }
     if wanted.without:
         result["would_lock"] = would_lock(wanted.without, machines, seen.custody)
@@ -659,16 +691,36 @@ def overview(seen: Seen, wanted: Wanted, plans: Mapping[str, Plan], away: Mappin
 def _code_of(key: Key, seen: Seen) -> str:
     """Why a key is for the worksheet; empty where it is not."""
     trouble = _trouble(key, seen)
-    return trouble.code if trouble and trouble.code not in _WORTH_TRYING else ""
+    return trouble.code if trouble and trouble.code not in (*_WORTH_TRYING, "provider_unknown") else ""
 
 
-def _headline(machines: Mapping[str, Machine], causes: Mapping[str, list[str]], lines: list[Line]) -> str:
-    encrypted = sum(machine.is_encrypted for machine in machines.values())
+def _code_on_host(key: Key, machines: Mapping[str, Machine]) -> str:
+    """A host knows only what it lacks itself."""
+    return (
+        "vcenter_missing"
+        if any(machine.crypto == LOCKED and key == machine.home and not machine.present for machine in machines.values())
+        else ""
+    )
+
+
+def _headline(machines: Mapping[str, Machine], causes: Mapping[str, list[str]], lines: list[Line], seen: Seen) -> str:
+    encrypted = [machine for machine in machines.values() if machine.is_encrypted]
     waiting = sum(map(len, causes.values()))
-    text = f"{encrypted} encrypted machine{'' if encrypted == 1 else 's'}, {waiting} locked"
+    text = f"{len(encrypted)} encrypted machine{'' if len(encrypted) == 1 else 's'}, {waiting} locked"
     if causes:
         text += ": " + ", ".join(f"{len(names)} {code}" for code, names in sorted(causes.items(), key=lambda item: -len(item[1])))
-    return text + (f"; {len(lines)} key{'' if len(lines) == 1 else 's'} on the worksheet" if lines else "")
+    off = sum(machine.crypto == UNLOCKED and machine.power == "poweredOff" for machine in encrypted)
+    anew = sorted(name for name, machine in machines.items() if machine.before)
+    again = [one.placement.name for one in seen.sent if isinstance(one, RegisterAgain) and one.placement not in seen.custody.lost]
+    safe = [one.name for one in seen.sent if isinstance(one, EnableHost) and seen.custody.hosts[one.host].mode == SAFE]
+    parts = (
+        (off, f"{off} open and powered off"),
+        (lines, f"{len(lines)} key{'' if len(lines) == 1 else 's'} on the worksheet"),
+        (anew, f"registered anew, under another object id: {listed(anew, 5)}"),
+        (again, f"back in the inventory: {listed(again, 5)}"),
+        (safe, f"put into crypto-safe mode with a new host key: {listed(safe, 5)}"),
+    )
+    return "; ".join([text, *(told for holds, told in parts if holds)])
 
 
 def _told(provider: Provider, custody: Custody) -> dict[str, Any]:

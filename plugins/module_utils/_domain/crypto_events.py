@@ -6,7 +6,8 @@ No clock and no I/O: every time in here is vCenter's, read by whoever calls. A `
 one look at vCenter to the next and, as JSON, from one process to the next.
 
 What is new is told by key and time together. Keys alone do not do: a vCenter restored from a backup gives them out again. Times
-alone do not either: events of the same instant become visible one after the other.
+alone do not either: events of the same instant become visible one after the other, and a clock may be set back. So of two events
+one is older if it is so by both; where they disagree, the one that was told later is the later one.
 """
 
 from __future__ import annotations
@@ -60,6 +61,9 @@ class Event:
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Event:
+        for field, kind in (("key", int), ("type", str), ("name", str), ("moid", str), ("host", str)):
+            if not isinstance(row[field], kind) or isinstance(row[field], bool):
+                raise TypeError(f"{field} is {type(row[field]).__name__}")
         return cls(**{**row, "created": _moment(row["created"])})
 
 
@@ -134,9 +138,9 @@ class Machine:
 
     def covers(self, event: Event) -> bool:
         """Whether a lock event that became visible late is from before what is known."""
-        if event.key < self.unlocked_key and event.created <= self.unlocked:
+        if _is_older(event, self.unlocked_key, self.unlocked):
             return True
-        return self.handed is not None and event.key < self.handed_key and event.created <= self.handed
+        return self.handed is not None and _is_older(event, self.handed_key, self.handed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,20 +176,21 @@ class Stream:
         fresh = {event.identity: event for event in events if not self._is_old(event)}
         waiting = {item.event.moid: item for item in self.waiting}
         machines = dict(self.machines)
+        # Within one answer keys do: they are one vCenter's, whatever its clock did.
         for event in sorted(fresh.values(), key=lambda event: event.key):
             if self.since and event.created < self.since:
                 continue
             known = machines.get(event.moid, Machine())
             held = waiting.get(event.moid)
             if event.type == UNLOCKED:
-                if event.key > known.unlocked_key:
+                if not _is_older(event, known.unlocked_key, known.unlocked):
                     machines[event.moid] = replace(known, unlocked_key=event.key, unlocked=event.created)
-                if held and held.event.key < event.key:
+                if held and not _is_older(event, held.event.key, held.event.created):
                     del waiting[event.moid]
             elif not limits.admits(event.name) or known.covers(event):
                 continue
             elif held:
-                latest = max(held.event, event, key=lambda one: one.key)
+                latest = held.event if _is_older(event, held.event.key, held.event.created) else event
                 waiting[event.moid] = Waiting(event=latest, first=min(held.first, event.key), since=min(held.since, event.created))
             else:
                 waiting[event.moid] = Waiting(event=event, first=event.key, since=event.created)
@@ -200,7 +205,7 @@ class Stream:
             seen=frozenset(seen.difference(gone)),
             floor_key=max([self.floor_key, *(key for key, _created in gone)]),
             floor_time=max([self.floor_time, *(created for _key, created in gone)]),
-            waiting=tuple(sorted(waiting.values(), key=lambda item: item.first)),
+            waiting=tuple(sorted(waiting.values(), key=lambda item: (item.since, item.first))),
             machines=machines,
         )
 
@@ -211,17 +216,18 @@ class Stream:
         """After a look at vCenter's clock, ``elapsed`` steady seconds after the one before.
 
         A clock that was set back must neither hide what is logged from then on nor leave anything waiting for times to come
-        again. What was seen before is known by its key.
+        again. What was seen before is known by its key. An event that is dated ahead tells of a clock that hopped there and back
+        between two readings.
         """
         stream = self
-        if now < self.clock + datetime.timedelta(seconds=elapsed - limits.overlap / 2):
+        if now < self.clock + datetime.timedelta(seconds=elapsed - limits.overlap / 2) or self.newest > now:
             newest = min(self.newest, now - datetime.timedelta(seconds=elapsed))
             stream = replace(stream, newest=newest, since=min(self.since, newest) if self.since else None)
         old = stream.newest - datetime.timedelta(seconds=limits.overlap)
         cooled = now - datetime.timedelta(seconds=limits.cooldown)
         used = now - datetime.timedelta(seconds=limits.per)
         machines = {
-            moid: replace(one, handed=min(one.handed, now) if one.handed else None)
+            moid: replace(one, handed=min(one.handed, now) if one.handed else None, unlocked=min(one.unlocked, now))
             for moid, one in self.machines.items()
             if one.unlocked >= old or (one.handed and one.handed > min(old, cooled))
         }
@@ -259,7 +265,12 @@ class Stream:
     def handed_on(self, batch: Iterable[Event], now: datetime.datetime) -> Stream:
         """After a batch has been handed on at that time."""
         handed = {event.moid: event for event in batch}
-        machines = {moid: replace(self.machines.get(moid, Machine()), handed=now, handed_key=event.key) for moid, event in handed.items()}
+        known = {moid: self.machines.get(moid, Machine()) for moid in handed}
+        # What said that it was unlocked is from before, by its key, too, should keys be given out again.
+        machines = {
+            moid: replace(known[moid], handed=now, handed_key=event.key, unlocked_key=min(known[moid].unlocked_key, event.key))
+            for moid, event in handed.items()
+        }
         return replace(
             self,
             waiting=tuple(item for item in self.waiting if item.event.moid not in handed),
@@ -274,7 +285,7 @@ class Stream:
     def _cooled(self, item: Waiting, limits: Limits) -> datetime.datetime:
         """When a machine may be handed on again: at once, where it was unlocked in between."""
         known = self.machines.get(item.event.moid, Machine())
-        if known.handed is None or known.unlocked_key > known.handed_key:
+        if known.handed is None or known.unlocked_key > known.handed_key or known.unlocked > known.handed:
             return _LONG_AGO
         return known.handed + datetime.timedelta(seconds=limits.cooldown)
 
@@ -301,11 +312,11 @@ class Stream:
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Stream:
-        """Raises KeyError, TypeError or ValueError for what ``as_json`` did not write."""
+        """Raises LookupError, TypeError, ValueError, AttributeError or ArithmeticError for what ``as_json`` did not write."""
         if row["version"] != 1:
             raise ValueError(f"version {row['version']}")
         return cls(
-            instance=row["instance_uuid"],
+            instance=_text(row["instance_uuid"]),
             since=_moment(row["since"]) if row["since"] else None,
             newest=_moment(row["newest"]),
             clock=_moment(row["clock"]),
@@ -328,8 +339,21 @@ class Stream:
         )
 
 
+def _is_older(event: Event, key: int, created: datetime.datetime) -> bool:
+    return event.key < key and event.created <= created
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"a text is {type(value).__name__}")
+    return value
+
+
 def _moment(text: str) -> datetime.datetime:
     moment = datetime.datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError(f"{text} has no time zone")
+    if not 1900 < moment.year < 9000:
+        # There would be nothing to count back to, or on.
+        raise ValueError(f"{text} is out of range")
     return moment

@@ -130,7 +130,8 @@ class Permission:
 
 @dataclass(frozen=True, kw_only=True)
 class Placement:
-    """What a registration in an inventory knows of a machine and its files do not: where it stands, and what hangs on it."""
+    """What a registration in an inventory knows of a machine and its files do not: where it stands, and what hangs on it. Ids are
+    those of one ``vcenter``, given by its instance UUID."""
 
     name: str
     path: str
@@ -138,6 +139,7 @@ class Placement:
     pool: str = ""
     host: str = ""
     datacenter: str = ""
+    vcenter: str = ""
     template: bool = False
     permissions: tuple[Permission, ...] = ()
     values: tuple[tuple[str, str], ...] = ()

@@ -92,7 +92,7 @@ def parse(params: Mapping[str, Any]) -> Wanted:
         provider=None if params.get("key_provider") is None else _provider(params["key_provider"]),
         restore=() if params.get("restore") is None else _placements(params["restore"]),
         without=(without or "").strip(),
-        csv=bool(params.get("csv")),
+        csv=bool(params.get("csv") or params.get("csv_file")),
     )
 
 
@@ -176,6 +176,9 @@ def fingerprint_of(certificate: str) -> str:
 # ---- the record -----------------------------------------------------------------------------------------------------
 
 
+_PLACE = ("name", "path", "folder", "pool", "host", "datacenter", "vcenter")
+
+
 def as_record(placement: Placement) -> dict[str, Any]:
     """What ``_placements`` takes back."""
     return {
@@ -185,6 +188,7 @@ def as_record(placement: Placement) -> dict[str, Any]:
         "pool": placement.pool,
         "host": placement.host,
         "datacenter": placement.datacenter,
+        "vcenter": placement.vcenter,
         "template": placement.template,
         "permissions": [vars(one) for one in placement.permissions],
         "values": [list(pair) for pair in placement.values],
@@ -203,7 +207,7 @@ def _placements(data: Any) -> tuple[Placement, ...]:
             where = f"machine {number}"
             found.append(
                 Placement(
-                    **{name: _exactly(str, entry[name]) for name in ("name", "path", "folder", "pool", "host", "datacenter")},
+                    **{name: _exactly(str, entry[name]) for name in _PLACE},
                     template=_exactly(bool, entry["template"]),
                     permissions=tuple(_permission(one) for one in entry["permissions"]),
                     values=tuple((_exactly(str, name), _exactly(str, value)) for name, value in entry["values"]),

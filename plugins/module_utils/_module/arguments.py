@@ -48,6 +48,8 @@ HOSTS: dict[str, dict[str, Any]] = {
 
 VMS: dict[str, dict[str, Any]] = {
     "vm_name": {"type": "list", "elements": "str", "aliases": ["name"]},
+    "vm_moid": {"type": "list", "elements": "str"},
+    "skip_missing": {"type": "bool", "default": False},
     **HOSTS,
 }
 

@@ -398,7 +398,7 @@ class _Run:
                 if made_up:
                     entry.because, problem = made_up.sentence, None
                 elif problem and failed:
-                    failed.cause = f"{failed.cause.rstrip('.')}; it was tried because {problem.doing} failed: {problem.cause}"
+                    failed.cause = f"{failed.cause.rstrip('.')}; before that {problem.doing} failed: {problem.cause}"
                     problem = failed
             if failed is None:
                 entry.done.append(change)

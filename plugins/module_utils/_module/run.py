@@ -13,7 +13,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from .._client import vmomi
-from .._domain.errors import FleetcareError, HeldBack, HostUnreachable, Interrupted, listed
+from .._domain.errors import BadInput, FleetcareError, HeldBack, HostUnreachable, Interrupted, listed
 from .._domain.plan import Change, is_fallback
 from .arguments import options_of
 from .feature import HOSTS, Feature, Kind
@@ -49,7 +49,9 @@ def run(feature: Feature) -> None:
     module = _Module(argument_spec=options_of(feature), supports_check_mode=True)
     if vmomi.IMPORT_ERROR:
         module.fail_json(msg=missing_required_lib("pyvmomi"), exception=vmomi.IMPORT_ERROR)
+    table = module.params.get("csv_file")
     try:
+        _write_table(table, "")
         outcome = execute(feature, module.params, check=module.check_mode)
     except FleetcareError as problem:
         module.fail_json(msg=problem.sentence, failure=problem.as_failure())
@@ -57,6 +59,9 @@ def run(feature: Feature) -> None:
         module.fail_json(msg=_defect(problem, feature.targets))
     module.no_log_values.update(outcome.secrets)
     result = result_of(outcome, with_diff=module._diff)
+    if table:
+        _write_table(table, result["csv"])
+        result["msg"] += f" The worksheet is in {table}."
     targets = result[feature.targets.key]
     parts = [*targets.values(), *([result["endpoint"]] if outcome.whole else [])]
     bad = sum(part["status"] in _BAD and not _was_meant(part) for part in parts)
@@ -66,6 +71,16 @@ def run(feature: Feature) -> None:
     if bad:
         module.warn(result["msg"])
     module.exit_json(**result)
+
+
+def _write_table(path: str | None, text: str) -> None:
+    """Before any connection with nothing in it: whether it can be written must not show only at the end."""
+    if path:
+        try:
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+                file.write(text)
+        except OSError as problem:
+            raise BadInput(f"csv_file {path} cannot be written: {problem.strerror}", hint="Leave it out, or name another.") from None
 
 
 def _was_meant(entry: dict[str, Any]) -> bool:

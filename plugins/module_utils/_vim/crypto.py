@@ -48,7 +48,17 @@ from .._domain.crypto_model import (
     Unlock,
     UpdateServer,
 )
-from .._domain.errors import EndpointUnreachable, FleetcareError, Interrupted, NotConverged, PermissionMissing, ServerFault, TimedOut
+from .._domain.errors import (
+    BadInput,
+    EndpointUnreachable,
+    FleetcareError,
+    Interrupted,
+    NotConverged,
+    PermissionMissing,
+    ServerFault,
+    TargetUnknown,
+    TimedOut,
+)
 from .._domain.plan import Change
 
 _CRYPTO = "runtime.cryptoState"
@@ -80,9 +90,19 @@ _EVENTS = tuple(
 )
 _USABLE, _WITH_USERS = 1, 7  # CryptoManagerKmip.QueryCryptoKeyStatus: checkKeyBitMap
 _ONCE = datetime.timedelta(days=1)  # a machine that registering did not open is not registered again on every run
+_PAUSES = (0.0, 0.2, 0.5, 1.0, 2.0)
 _TASK_SECONDS = 300.0
+_KEYS = 500  # in one call
 _POLL_SECONDS = 5.0
 _REGISTER_VM = "Cryptographer.RegisterVM"
+# What registering anew needs: the privilege, on what (a path of the machine, empty for itself), in words, and only if it has this.
+_NEEDED = (
+    ("VirtualMachine.Inventory.Unregister", "", "the machine", ""),
+    ("VirtualMachine.Inventory.Register", "parent", "its folder", ""),
+    ("Resource.AssignVMToPool", "resourcePool", "its resource pool", ""),
+    ("Authorization.ModifyPermissions", "", "the machine", "permission"),
+    ("Global.SetCustomField", "", "the machine", "customValue"),
+)
 _FILE = re.compile(r"\[(?P<store>[^\]]+)\] (?P<path>.+)")
 # The form of a key locator, after govmomi's package crypto: key/fqid/<provider>/<key>, percent-encoded.
 _KEY_SAFE = re.compile(r'^encryption\.keySafe\s*=\s*".*?fqid/[^/]*/(?P<provider>[^/]*)/(?P<id>[^/,()"]+)', re.MULTILINE)
@@ -98,28 +118,33 @@ def properties(wanted: Wanted) -> Sequence[str]:
 def measure(session: Session, rows: Mapping[Target, Row], wanted: Wanted, parallel: int) -> dict[Any, Any]:
     """Keys of disks, why machines were locked, and what their keepers say of the keys: each in one call for all machines."""
     encrypted = {target: row for target, row in rows.items() if row.values.get(_CRYPTO) or row.values.get(_KEY)}
-    locked = {target: row for target, row in encrypted.items() if row.values.get(_CRYPTO) == LOCKED}
+    shut = {target: row for target, row in encrypted.items() if _is_shut(row)}
+    locked = {target: row for target, row in shut.items() if row.values.get(_CRYPTO) == LOCKED}
     facts: dict[Any, dict[str, Any]] = {target: {} for target in rows}
     for target, disks in _disks(session, encrypted).items():
         facts[target]["disks"] = disks
     _find_homes(session, encrypted, facts, parallel)
     if wanted.reregister:
         _look_at_places(session, encrypted, facts)
-    _look_at_events(session, locked, wanted, facts)
+    _look_at_events(session, shut, wanted, facts)
+    _check_privileges(session, shut, wanted, facts)
+    if not session.is_vcenter:
+        _ask_the_host(session, locked, facts)
     if {sent.target for sent in session.sent} - {session.endpoint.name}:
         # Read back, or a later wave: those who keep the keys were asked about all, and are asked now only of what nobody could know.
         _ask_of_disks(session, encrypted, wanted, facts)
         return facts
-    denied: list[str] = []
-    _check_privileges(session, locked, wanted, facts)
     keys = list(dict.fromkeys(key for target in encrypted for key in _keys(facts[target])))
     hosts = _hosts(session, encrypted.values())
     if session.is_vcenter:
-        custody = _custody(session, wanted, keys, hosts, [key for target in locked for key in _keys(facts[target])], denied)
+        custody = _custody(session, wanted, keys, hosts, [facts[target].get("home") for target in locked])
     else:
-        _ask_the_host(session, locked, facts)
         custody = Custody(is_vcenter=False, hosts=hosts, manager=_manager(session, rows), lost=_lost(session, wanted))
     return {None: {"custody": custody}, **facts}
+
+
+def _is_shut(row: Row) -> bool:
+    return row.values.get(_CRYPTO) == LOCKED or row.values.get(_CONNECTION) == "invalid"
 
 
 def _ask_of_disks(session: Session, rows: Mapping[Target, Row], wanted: Wanted, facts: dict[Any, dict[str, Any]]) -> None:
@@ -157,12 +182,13 @@ def observe(row: Row, extra: Mapping[str, Any]) -> Machine:
         frozen=extra.get("frozen", ""),
         later=extra.get("later", ()),
         placement=Placement(
-            name=unquote(values.get("name", "")),
+            name=values.get("name", ""),  # as it is kept: what takes it back wants it so
             path=values.get(_PATH, ""),
             folder=folder.id if folder else "",
             pool=pool.id if pool else "",
             host=host.id if host else "",
             datacenter=extra.get("datacenter", ""),
+            vcenter=extra.get("vcenter", ""),
             template=values.get("summary.config.template", False),
             permissions=tuple(_permission(one) for one in values.get("permission") or () if _own(one, row)),
             values=tuple(extra.get("values", ())),
@@ -240,9 +266,9 @@ def _find_homes(session: Session, encrypted: Mapping[Target, Row], facts: dict[A
 def _tasks(session: Session, rows: Mapping[Target, Row]) -> dict[Target, list[Row]]:
     """Recent tasks of machines."""
     named = collect(session, [row.ref for row in rows.values()], ["recentTask"])
-    owners = {task: target for target, row in rows.items() for task in (named[row.ref].values.get("recentTask") or ()) if row.ref in named}
+    owners = {task: target for target, row in rows.items() if row.ref in named for task in named[row.ref].values.get("recentTask") or ()}
     found: dict[Target, list[Row]] = {}
-    for task, row in collect(session, list(owners), ["info.state", "info.error", "info.startTime"]).items():
+    for task, row in collect(session, list(owners), ["info.state", "info.error"]).items():
         found.setdefault(owners[task], []).append(row)
     return found
 
@@ -292,71 +318,80 @@ def _keys_by_users(session: Session, rows: Mapping[Target, Row]) -> dict[Target,
     return found
 
 
-def _look_at_events(session: Session, locked: Mapping[Target, Row], wanted: Wanted, facts: dict[Any, dict[str, Any]]) -> None:
-    """Why vCenter locked machines last, the end of the event's id; and which were registered anew already, to no avail."""
+def _look_at_events(session: Session, shut: Mapping[Target, Row], wanted: Wanted, facts: dict[Any, dict[str, Any]]) -> None:
+    """Why vCenter locked machines last, the end of the event's id; and which were registered anew lately, to no avail. Who may not
+    see events only lacks the reason."""
     manager = session.manager("eventManager")
-    if manager is None or not locked or not session.is_vcenter:
+    if manager is None or not shut or not session.is_vcenter:
         return
-    by_ref = {row.ref: target for target, row in locked.items()}
+    by_ref = {row.ref: target for target, row in shut.items()}
     last: dict[Target, tuple[int, str]] = {}
-    registered: dict[Target, datetime.datetime] = {}
+
+    def target_of(event: dict[str, Any]) -> Target | None:
+        return by_ref.get((event.get("vm") or {}).get("vm") or Ref("", ""))
 
     def keep(event: dict[str, Any]) -> None:
-        target = by_ref.get((event.get("vm") or {}).get("vm") or Ref("", ""))
-        if target is not None and event.get("_type") == "VmRegisteredEvent":
-            registered[target] = max(registered.get(target, event["createdTime"]), event["createdTime"])
-        elif target is not None:
+        target = target_of(event)
+        if target is not None:
             reason = str(event.get("eventTypeId", "")).removeprefix(_LOCK_EVENTS)
             last[target] = max(last.get(target, (-1, "")), (int(event.get("key", 0)), reason))
 
-    types = [*_EVENTS, *(["vim.event.VmRegisteredEvent"] if wanted.reregister else [])]
-    session.items(manager, "QueryEvents", keep, filter=vim.event.EventFilterSpec(eventTypeId=types, maxCount=1000))
-    for target, (_key_number, reason) in last.items():
-        facts[target]["event"] = reason
-    now = session.read(SERVICE, "CurrentTime") if registered else None
-    for target, moment in registered.items():
-        if now is not None and now - moment < _ONCE:
+    def freeze(event: dict[str, Any]) -> None:
+        target = target_of(event)
+        if target is not None:
             facts[target].setdefault("frozen", "it was registered within a day, and that did not open it")
 
+    with contextlib.suppress(ServerFault, PermissionMissing):
+        session.items(manager, "QueryEvents", keep, filter=vim.event.EventFilterSpec(eventTypeId=list(_EVENTS), maxCount=1000))
+    for target, (_key_number, reason) in last.items():
+        facts[target]["event"] = reason
+    if wanted.reregister:
+        begin = session.read(SERVICE, "CurrentTime") - _ONCE
+        spec = vim.event.EventFilterSpec(
+            eventTypeId=["vim.event.VmRegisteredEvent"], time=vim.event.EventFilterSpec.ByTime(beginTime=begin), maxCount=1000
+        )
+        with contextlib.suppress(ServerFault, PermissionMissing):
+            session.items(manager, "QueryEvents", freeze, filter=spec)
 
-def _check_privileges(session: Session, locked: Mapping[Target, Row], wanted: Wanted, facts: dict[Any, dict[str, Any]]) -> None:
+
+def _check_privileges(session: Session, shut: Mapping[Target, Row], wanted: Wanted, facts: dict[Any, dict[str, Any]]) -> None:
     """Whether the user may do what may be planned, asked before anything is: a machine that was taken out of the inventory
     and cannot be registered again would be lost."""
     manager = session.manager("authorizationManager")
-    if manager is None or not locked or not wanted.acts:
+    if manager is None or not shut or not wanted.acts:
         return
     sessions = Ref("SessionManager", session.content.sessionManager._moId)
     own = collect(session, [sessions], ["currentSession"]).get(sessions)
     key = ((own.values.get("currentSession") if own else None) or {}).get("key")
-    if not key:
-        return
-    asked: dict[Ref, None] = dict.fromkeys(row.ref for row in locked.values())
+    asked: dict[Ref, None] = dict.fromkeys(row.ref for row in shut.values())
     privileges = [_REGISTER_VM]
     if wanted.reregister:
-        privileges += ["VirtualMachine.Inventory.Unregister", "VirtualMachine.Inventory.Register", "Resource.AssignVMToPool"]
-        asked.update(dict.fromkeys(ref for row in locked.values() for name in ("parent", "resourcePool") if (ref := row.values.get(name))))
+        privileges += [privilege for privilege, _on, _where, _why in _NEEDED]
+        asked.update(dict.fromkeys(ref for row in shut.values() for name in ("parent", "resourcePool") if (ref := row.values.get(name))))
     lacking: dict[Ref, set[str]] = {}
 
     def keep(item: dict[str, Any]) -> None:
         lacking[item["entity"]] = {one["privId"] for one in item.get("privAvailability") or () if not one.get("isGranted")}
 
-    session.items(
-        manager,
-        "HasPrivilegeOnEntities",
-        keep,
-        entity=[session.managed(ref) for ref in asked],
-        sessionId=key,
-        privId=privileges,
-    )
-    for target, row in locked.items():
+    try:
+        if not key:
+            raise ServerFault("the session is not told")
+        entities = [session.managed(ref) for ref in asked]
+        session.items(manager, "HasPrivilegeOnEntities", keep, entity=entities, sessionId=key, privId=privileges)
+    except (ServerFault, TargetUnknown):
+        # One of them left meanwhile, for example. Unlocking tells by itself; nothing is taken out of the inventory then.
+        for target in shut:
+            facts[target].setdefault("frozen", "whether the user may put it back could not be asked")
+        return
+    for target, row in shut.items():
         if _REGISTER_VM in lacking.get(row.ref, ()):
             facts[target]["denied"] = (f"{_REGISTER_VM} on the machine",)
-        needs = (
-            (row.ref, "VirtualMachine.Inventory.Unregister", "the machine"),
-            (row.values.get("parent"), "VirtualMachine.Inventory.Register", "its folder"),
-            (row.values.get("resourcePool"), "Resource.AssignVMToPool", "its resource pool"),
-        )
-        short = [f"{privilege} on {where}" for ref, privilege, where in needs if ref and privilege in lacking.get(ref, ())]
+        refs = {"": row.ref, "parent": row.values.get("parent"), "resourcePool": row.values.get("resourcePool")}
+        short = [
+            f"{privilege} on {where}"
+            for privilege, on, where, why in _NEEDED
+            if refs[on] and privilege in lacking.get(refs[on] or row.ref, ()) and (not why or row.values.get(why))
+        ]
         if short:
             facts[target]["frozen"] = f"{', '.join(short)} is missing"
 
@@ -365,16 +400,20 @@ def _look_at_places(session: Session, encrypted: Mapping[Target, Row], facts: di
     """What only matters to a machine that may be registered anew."""
     fields = _fields(session) if encrypted else {}
     off = {target: row for target, row in encrypted.items() if row.values.get("runtime.powerState") == "poweredOff"}
-    locked = {target: row for target, row in off.items() if row.values.get(_CRYPTO) == LOCKED}
+    shut = {target: row for target, row in off.items() if _is_shut(row)}
     working = ("running", "queued")
-    busy = {target for target, tasks in _tasks(session, locked).items() if any(t.values.get("info.state") in working for t in tasks)}
+    busy = {target for target, tasks in _tasks(session, shut).items() if any(t.values.get("info.state") in working for t in tasks)}
     for target, row in encrypted.items():
         facts[target]["datacenter"] = target.datacenter.id if target.datacenter else ""
+        facts[target]["vcenter"] = session.content.about.instanceUuid or ""
         given = row.values.get("customValue") or ()
         facts[target]["values"] = sorted(
             (fields[one["key"]], one["value"]) for one in given if one.get("key") in fields and one.get("value")
         )
-        if target not in off:
+        placed = row.values.get("parent") and (row.values.get("resourcePool") or row.values.get("summary.config.template"))
+        if not placed or target.datacenter is None:
+            facts[target]["frozen"] = "it stands in no folder or no pool, as in a vApp, and could not be put back there"
+        elif target not in off:
             facts[target]["frozen"] = f"it is {row.values.get('runtime.powerState')}"
         elif target.has_twin:
             facts[target]["frozen"] = "another machine of its folder has the same name"
@@ -408,18 +447,19 @@ def _hosts(session: Session, rows: Iterable[Row]) -> dict[str, HostMode]:
             key=_key(row.values.get("runtime.cryptoKeyId")),
         )
         for ref, row in found.items()
+        if "runtime.cryptoState" not in row.missing
     }
 
 
-def _custody(
-    session: Session, wanted: Wanted, keys: Sequence[Key], hosts: Mapping[str, HostMode], urgent: Sequence[Key], denied: list[str]
-) -> Custody:
+def _custody(session: Session, wanted: Wanted, keys: Sequence[Key], hosts: Mapping[str, HostMode], homes: Sequence[Key | None]) -> Custody:
+    """``homes``: keys of locked machines, None where nobody tells."""
+    denied: list[str] = []
     manager = _keeper(session)
     lost = _lost(session, wanted)
     if manager is None or not (keys or hosts or wanted.provider or not wanted.acts):
         return Custody(hosts=hosts, lost=lost)
     providers = _providers(session, manager, denied)
-    providers = _waited_for(session, manager, providers, wanted, urgent)
+    providers, waited = _waited_for(session, manager, providers, wanted, homes)
     of_hosts = [host.key for host in hosts.values() if host.key]
     statuses, users = _statuses(session, manager, list(dict.fromkeys((*keys, *of_hosts))), wanted, denied)
     shown: dict[str, Server] = {}
@@ -433,7 +473,7 @@ def _custody(
         hosts=hosts,
         shown=shown,
         denied=tuple(dict.fromkeys(denied)),
-        waited=wanted.wait,
+        waited=waited,
         lost=lost,
     )
 
@@ -455,12 +495,14 @@ def _providers(session: Session, manager: Ref, denied: list[str]) -> dict[str, P
     except PermissionMissing:
         denied.append("Cryptographer.ManageKeyServers on the root folder")
         return found
+    except ServerFault:
+        return found  # then the state of the keys tells
     if task is None:
         return found
     ref = Ref("Task", task._moId)
     told = wait_for_tasks(session, [ref], timeout=_TASK_SECONDS)[ref]
     if isinstance(told, FleetcareError):
-        raise told.at(doing="asking vCenter for the state of its key providers")
+        return found  # then the state of the keys tells
     for state in told or ():
         name = state.clusterId.id
         if name in found:
@@ -473,7 +515,7 @@ def _with_state(known: Provider, state: Any) -> Provider:
     servers = tuple(_server_with_state(server, told.get(server.name)) for server in known.servers)
     overall = str(state.overallStatus or "")
     # A cluster of servers works while one of them does.
-    active = overall in ("green", "yellow") if overall and overall != "gray" else any(one.status == "green" for one in servers)
+    active = overall in ("green", "yellow") if overall and overall != "gray" else any(one.status == "green" for one in servers) or None
     certificate = state.clientCertInfo
     return replace(
         known,
@@ -503,22 +545,23 @@ def _server_with_state(server: Server, state: Any) -> Server:
 
 
 def _waited_for(
-    session: Session, manager: Ref, providers: dict[str, Provider], wanted: Wanted, urgent: Sequence[Key]
-) -> dict[str, Provider]:
-    """Wait until those that locked machines need are back, or the time for it is over. Counted from the begin of the run, so
-    that looking again does not wait again."""
+    session: Session, manager: Ref, providers: dict[str, Provider], wanted: Wanted, homes: Sequence[Key | None]
+) -> tuple[dict[str, Provider], float]:
+    """Wait until those that locked machines need are back, all where a machine does not tell, or the time for it is over. Counted
+    from the begin of the run, so that looking again does not wait again. Also the seconds that it took."""
     default = next((name for name, provider in providers.items() if provider.default), "")
-    names = {key.provider or default for key in urgent}
+    names = set(providers) if None in homes else {key.provider or default for key in homes if key}
     away = {name for name in names if name in providers and providers[name].active is False}
-    ends = session.guard.began + wanted.wait
-    came_back = False
+    began, ends = time.monotonic(), session.guard.began + wanted.wait
+    waited, came_back = 0.0, False
     while away and time.monotonic() < ends and session.guard.pause(min(_POLL_SECONDS, max(0.1, ends - time.monotonic()))):
+        waited = time.monotonic() - began
         for name in sorted(away):
             with contextlib.suppress(ServerFault):  # somebody removes it meanwhile
                 if session.probe(manager, "IsKmsClusterActive", cluster=_provider_id(name)):
                     away.discard(name)
                     came_back = True
-    return _providers(session, manager, []) if came_back else providers
+    return _providers(session, manager, []) if came_back else providers, waited
 
 
 def _statuses(
@@ -531,10 +574,8 @@ def _statuses(
     except PermissionMissing:
         denied.append("Cryptographer.ManageKeys on the root folder")
         return {}, {}
-    except ServerFault as problem:
-        if problem.fault != "MethodNotFound":
-            raise
-        return {}, {}  # before 6.7.2: vCenter tries, and tells only by what comes of it
+    except ServerFault:
+        return {}, {}  # MethodNotFound before 6.7.2: vCenter tries, and tells only by what comes of it
     statuses, users = {}, {}
     for row in rows:
         key = _key(row.get("keyId"))
@@ -546,7 +587,8 @@ def _statuses(
 
 def _key_rows(session: Session, manager: Ref, keys: Iterable[Key], bits: int) -> list[dict[str, Any]]:
     ids = [vim.encryption.CryptoKeyId(keyId=key.id, providerId=_provider_id(key.provider) if key.provider else None) for key in keys]
-    return session.items(manager, "QueryCryptoKeyStatus", dict, keyIds=ids, checkKeyBitMap=bits)
+    parts = [ids[begin : begin + _KEYS] for begin in range(0, len(ids), _KEYS)]  # vCenter asks its key servers for each
+    return [row for part in parts for row in session.items(manager, "QueryCryptoKeyStatus", dict, keyIds=part, checkKeyBitMap=bits)]
 
 
 def _provider_id(name: str) -> Any:
@@ -575,6 +617,9 @@ def _shown(session: Session, manager: Ref, wanted: Wanted, denied: list[str]) ->
         except PermissionMissing:
             denied.append("Cryptographer.ManageKeyServers on the root folder")
             return found
+        except ServerFault as problem:
+            found[server.name] = Server(name=server.name, text=problem.cause)
+            continue
         pem = told.certificate or ""
         fingerprint = ""
         with contextlib.suppress(ValueError):
@@ -619,13 +664,26 @@ def _manager(session: Session, rows: Mapping[Target, Row]) -> str:
 
 
 def _lost(session: Session, wanted: Wanted) -> tuple[Placement, ...]:
-    return tuple(place for place in wanted.restore if place.path and _registered(session, place) is None)
+    own = session.content.about.instanceUuid or ""
+    other = next((place for place in wanted.restore if place.vcenter and place.vcenter != own), None)
+    if other:
+        raise BadInput(
+            f"restore: the record of {other.name} is of another vCenter, {other.vcenter}",
+            hint="Folders and pools have other ids there; register the machine by hand.",
+        )
+    found = {place: _whereabouts(session, place) for place in wanted.restore if place.path}
+    return tuple(place for place, (asked, ref) in found.items() if asked and ref is None)
 
 
-def _registered(session: Session, place: Placement) -> Ref | None:
+def _whereabouts(session: Session, place: Placement) -> tuple[bool, Ref | None]:
+    """Whether the inventory could be asked for a machine, and the machine."""
     index = Ref("SearchIndex", session.content.searchIndex._moId)
-    found = session.read(index, "FindByDatastorePath", datacenter=session.managed(Ref("Datacenter", place.datacenter)), path=place.path)
-    return Ref("VirtualMachine", found._moId) if found is not None else None
+    center = session.managed(Ref("Datacenter", place.datacenter))
+    try:
+        found = session.read(index, "FindByDatastorePath", datacenter=center, path=place.path)
+    except FleetcareError:
+        return False, None
+    return True, Ref("VirtualMachine", found._moId) if found is not None else None
 
 
 # ---- writing --------------------------------------------------------------------------------------------------------
@@ -637,8 +695,12 @@ def apply(session: Session, target: Target, row: Row, change: Change) -> Ref | N
         return Ref("Task", session.write(target.path, target.ref, "CryptoUnlock_Task")._moId)
     if isinstance(change, Reload):
         session.write(target.path, target.ref, "Reload")
-        row = collect(session, [target.ref], [_CONNECTION]).get(target.ref) or row
-        if row.values.get(_CONNECTION) == "invalid":
+        for pause in _PAUSES:  # vCenter learns of it with a short delay
+            time.sleep(pause)
+            row = collect(session, [target.ref], [_CONNECTION]).get(target.ref) or row
+            if row.values.get(_CONNECTION) != "invalid":
+                break
+        else:
             raise ServerFault("it was reloaded and its configuration is still not read", hint="As the last resort: reregister: true.")
     elif isinstance(change, Reregister):
         return _apply_reregister(session, target, change)
@@ -676,6 +738,9 @@ def _apply_provider(session: Session, path: str, change: Change) -> None:
     elif isinstance(change, RequestCertificate):
         session.write(path, manager, "GenerateClientCsr", cluster=provider)
     elif isinstance(change, MarkDefault):
+        if not session.probe(manager, "IsKmsClusterActive", cluster=provider):
+            hint = "Bring it up first, then run the task again: hosts ask the default provider for new keys."
+            raise ServerFault(f"{change.provider} does not answer yet, so it is not made the default", hint=hint)
         session.write(path, manager, "MarkDefault", clusterId=provider)
     else:
         raise TypeError(f"{type(change).__name__} is not a change of this feature")
@@ -684,9 +749,13 @@ def _apply_provider(session: Session, path: str, change: Change) -> None:
 def _check_use(session: Session, target: Target, change: Reregister) -> None:
     """Whether registering anew may still help. Raises ServerFault where it would cost an object id and open nothing."""
     host = Ref("HostSystem", change.placement.host)
-    row = collect(session, [target.ref], [_CRYPTO, _CONNECTION]).get(target.ref)
-    if row and row.values.get(_CRYPTO) != LOCKED and row.values.get(_CONNECTION) == "connected":
+    row = collect(session, [target.ref], _READ).get(target.ref) or Row(target.ref, {}, {})
+    now, place = observe(row, {}), change.placement
+    if now.crypto != LOCKED and now.connection == "connected":
         raise ServerFault("it has been opened in the meantime", hint="Run the task again to see how it stands.")
+    places = [(one.name, one.path, one.folder, one.pool, one.host) for one in (now.placement, place) if one]
+    if len(set(places)) > 1 or now.power != "poweredOff":
+        raise ServerFault("it was moved or started in the meantime, so it is left alone", hint="Run the task again.")
     mode = collect(session, [host], ["runtime.cryptoState"]).get(host)
     if mode and mode.values.get("runtime.cryptoState", SAFE) != SAFE:
         raise ServerFault("its host is not in crypto-safe mode, so it would be as shut as before", hint=_SEE)
@@ -703,11 +772,12 @@ def _apply_reregister(session: Session, target: Target, change: Reregister) -> R
     _check_use(session, target, change)
     try:
         session.write(target.path, target.ref, "UnregisterVM")
-    except (EndpointUnreachable, TimedOut, Interrupted):
-        # A lost answer may have been a success, and then it must be put back; if it never left, it has to stay.
+    except (EndpointUnreachable, TimedOut, Interrupted) as problem:
+        # A lost answer may have been a success, or become one, and then it must be put back; if it never left, it has to stay.
         if not any(sent.target == target.path and sent.operation == "UnregisterVM" for sent in session.sent):
             raise
-        if _registered_by_now(session, place, lost=False) is not None:
+        if _stays(session, place, slow=isinstance(problem, TimedOut)):
+            problem.hint = f"If it leaves the inventory after all: {_put_back(place)}"
             raise
     made = _apply_register(session, target.path, place)
     with contextlib.suppress(FleetcareError):
@@ -715,11 +785,22 @@ def _apply_reregister(session: Session, target: Target, change: Reregister) -> R
     return made
 
 
+def _stays(session: Session, place: Placement, *, slow: bool) -> bool:
+    """Whether it is still in the inventory, after a while in which an answer that was lost may take effect."""
+    asked = False
+    for pause in (*_PAUSES, *((4.0, 8.0, 15.0) if slow and not session.guard.reason else ())):
+        time.sleep(pause)
+        asked, found = _whereabouts(session, place)
+        if asked and found is None:
+            return False
+    return asked
+
+
 def _apply_register(session: Session, path: str, place: Placement) -> Ref:
     """At the same place, twice; only then without the host, which may have gone into maintenance: better elsewhere than nowhere."""
     folder, name = Ref("Folder", place.folder), place.name
     problem: FleetcareError = ServerFault("it was not tried")
-    for host in (place.host, place.host, ""):
+    for host in (place.host, place.host, *(() if place.template else ("",))):
         try:
             task = session.write(
                 path,
@@ -763,12 +844,11 @@ def _put_back(place: Placement) -> str:
 
 def _registered_by_now(session: Session, place: Placement, lost: bool) -> Ref | None:
     """Whether it is there all the same: an answer that was lost may have been a success, whose task takes its time."""
-    for pause in (0.0, 0.5, 1.0, 2.0) if lost else (0.0,):
+    for pause in _PAUSES if lost else (0.0,):
         time.sleep(pause)
-        with contextlib.suppress(FleetcareError):
-            found = _registered(session, place)
-            if found is not None:
-                return found
+        found = _whereabouts(session, place)[1]
+        if found is not None:
+            return found
     return None
 
 

@@ -70,6 +70,11 @@ def ids(**selection: Any) -> list[int]:
         ({"vms": ("vm-4", "vm-5")}, [4, 5]),
         # a VM that is named like an id wins over the id
         ({"vms": ("vm-1",)}, [6]),
+        # ids of an event's list, some of which are gone
+        ({"vms": ("vm-4", "vm-44", "gone"), "skip_missing": True}, [4]),
+        ({"vms": ("vm-44",), "skip_missing": True}, []),
+        ({"moids": ("vm-1", "vm-44"), "skip_missing": True}, [1]),
+        ({"moids": ("vm-1",), "vms": ("db[1]",)}, [1, 3]),
         # where they run, by the rules for hosts
         ({"hosts": ("esx-02",)}, [2]),
         ({"hosts": ("host-1", "esx-04")}, [1, 3, 4, 6]),

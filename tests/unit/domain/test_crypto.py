@@ -106,8 +106,18 @@ REASONS = (
     ("state", "of", "expected", "changes"),
     [
         (machine(), custody("KeyStateClusterUnreachable"), ["provider_unreachable"], []),
-        (machine(), custody(active=False), ["provider_unreachable"], []),
+        # vCenter may have a key at hand although its provider is away.
+        (machine(), custody(active=False), ["key_missing_on_host"], [Unlock()]),
+        (machine(), custody(active=False, statuses={}), ["provider_unreachable"], []),
         (machine(), custody("KeyStateMissingInCache", active=False), ["provider_unreachable"], []),
+        (machine(), custody(statuses={}), ["key_state_untold"], [Unlock()]),
+        (machine(), custody(statuses={HOME: KeyStatus(False)}), ["key_unavailable"], []),
+        (
+            machine(home=Key("1", "native")),
+            custody(statuses={Key("1", "native"): KeyStatus(False, "KeyStateManagedByNKP")}),
+            ["provider_native"],
+            [Unlock()],
+        ),
         (machine(), custody("KeyStateMissingInCache"), ["key_not_in_cache"], [Unlock()]),
         (machine(), custody("KeyStateMissingInKMS"), ["key_missing"], []),
         (machine(), custody("KeyStateNotActiveOrEnabled"), ["key_not_active"], []),
@@ -119,7 +129,7 @@ REASONS = (
         (machine(), custody("KeyStateManagedByTrustAuthority", kind="trustAuthority"), ["provider_trust_authority"], [Unlock()]),
         (machine(), custody("KeyStateClusterInvalid"), ["provider_unknown"], []),
         (machine(home=Key("1", "gone")), custody(), ["provider_unknown"], []),
-        (machine(home=Key("1")), custody(), ["key_missing_on_host"], [Unlock()]),
+        (machine(home=Key("1")), custody(), ["key_state_untold"], [Unlock()]),
         (machine(), custody(), ["key_missing_on_host"], [Unlock()]),
         (machine(event="KeyMissingOnHost"), custody(), ["key_missing_on_host"], [Unlock()]),
         (machine(event="KMSClusterError"), custody(), ["still_locked"], [Unlock()]),
@@ -264,7 +274,7 @@ def test_a_provider_on_a_new_vcenter() -> None:
         ({"one": replace(SHOWN, fingerprint="cd" * 32)}, WISH, ["key_server_differs"]),
         ({"one": SHOWN}, replace(WISH, servers=(ServerWish(name="one", address="192.0.2.7"),)), ["key_server_unconfirmed"]),
         ({"one": SHOWN}, replace(WISH, certificate="", request=True), ["certificate_requested"]),
-        ({}, ProviderWish(name="kms-z"), ["provider_unknown"]),
+        ({}, ProviderWish(name="kms-z"), ["provider_unknown", "provider_not_named"]),
     ],
 )
 def test_a_server_is_trusted_only_once_its_fingerprint_was_compared(

@@ -220,6 +220,77 @@ def test_a_clock_that_is_set_while_it_is_followed(log: list[Logged], shift: floa
     assert sorted(world.moids) == sorted(row.event.moid for row in moved)
 
 
+@given(bursts(), st.sampled_from([31.0, 61.0, 400.0, 3600.0]), st.floats(0, 600), st.sampled_from([1.0, 20.0, 90.0]))
+@settings(deadline=None)
+def test_a_clock_that_hops_ahead_and_back(log: list[Logged], shift: float, moment: float, seconds: float) -> None:
+    """Between two readings of it, or over one; nothing becomes visible late."""
+    moved = []
+    for row in log:
+        second = (row.event.created - T0).total_seconds()
+        hop = datetime.timedelta(seconds=shift if moment < second <= moment + seconds else 0.0)
+        moved.append(Logged(dataclasses.replace(row.event, created=row.event.created + hop), second))
+    world = World(OPEN, moved)
+    last = max([0.0, *(row.visible for row in moved)]) + 400
+    while world.second < last:
+        world.second += 5
+        world.shift = shift if moment < world.second <= moment + seconds else 0.0
+        world.look()
+    world.finish()
+    assert sorted(world.moids) == sorted(row.event.moid for row in moved)
+
+
+def test_an_event_that_is_dated_ahead_hides_nothing_that_comes_after_it() -> None:
+    """It is about one that is denied, so that nobody waits and the clock is read in five minutes only."""
+    limits = dataclasses.replace(OPEN, deny=("vm-09",))
+    world = World(limits, [Logged(event(1, 3610, 9), 10), Logged(event(2, 320, 1), 320)])
+    world.run(600)
+    assert world.moids == ["m1"]
+
+
+def test_unlocked_where_keys_are_given_out_again() -> None:
+    limits = dataclasses.replace(OPEN, cooldown=600)
+    world = World(limits, [Logged(event(1000, 1, 1), 1)])
+    world.run(20)
+    world.log += [Logged(event(500, 100, 1, UNLOCKED), 100), Logged(event(501, 102, 1), 102), Logged(event(502, 120, 1), 120)]
+    world.run(300)
+    assert [one.key for _when, batch in world.handed for one in batch] == [1000, 501], "handed on at once, and then within the cooldown"
+    world = World(dataclasses.replace(limits, batch_seconds=60), [Logged(event(1000, 1, 1), 1), Logged(event(500, 30, 1, UNLOCKED), 30)])
+    world.run(300)
+    assert world.moids == []
+
+
+def test_unlocked_while_the_clock_is_set_back() -> None:
+    world = World(dataclasses.replace(OPEN, cooldown=600), [Logged(event(1, 1, 1), 1), Logged(event(2, 10, 1, UNLOCKED), 10)])
+    world.run(20)
+    world.shift = -3600
+    world.log += [Logged(event(3, 400 - 3600, 1), 400), Logged(event(4, 420 - 3600, 1), 420)]
+    world.run(700)
+    assert [one.key for _when, batch in world.handed for one in batch] == [1, 3]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        {"instance_uuid": 5},
+        {"newest": "0001-01-01T00:00:00+00:00"},
+        {"newest": "9999-12-31T23:59:59+00:00"},
+        {"floor": [float("inf"), "2026-05-04T00:00:00+00:00"]},
+        {"floor": []},
+        {"seen": [[1]]},
+        {"machines": {"m1": 1}},
+        {"machines": []},
+        {"waiting": [{"event": {**event(1, 1, 1).as_json(), "key": "1"}, "first": 1, "since": at(1).isoformat()}]},
+        {"waiting": [{"event": {**event(1, 1, 1).as_json(), "name": None}, "first": 1, "since": at(1).isoformat()}]},
+    ],
+    ids=str,
+)
+def test_what_nobody_wrote_is_no_stream(spoil: dict[str, object]) -> None:
+    row = Stream.start("uuid", at(0)).as_json()
+    assert Stream.from_json(row)
+    with pytest.raises((LookupError, TypeError, ValueError, AttributeError, ArithmeticError)):
+        Stream.from_json({**row, **spoil})
+
+
 @given(bursts(machines=4), limits, st.integers(0, 200))
 @settings(deadline=None)
 def test_json_brings_everything_back(log: list[Logged], limits: Limits, seconds: int) -> None:
@@ -254,7 +325,7 @@ def test_lookback_and_from_now_on() -> None:
         first = stream.absorb([one for one in events if one.created >= stream.begin(OPEN)], OPEN)
         assert [item.event.key for item in first.waiting] == found
         # What is from before and becomes visible after the first look is news.
-        assert first.absorb([event(0, -20, 4)], OPEN).waiting[0].event.key == 0
+        assert [item.event.key for item in first.absorb([event(0, -20, 4)], OPEN).waiting] == sorted([0, *found], key=[1, 0, 2, 3].index)
 
 
 def test_allow_and_deny() -> None:

@@ -366,7 +366,7 @@ def test_a_fallback_that_is_refused_too_is_the_failure_and_both_are_told(go: Go)
     house = House({"a": "shut"}, refuse=refusing("open", "force"))
     entry = go(house, OPEN, FORCE, Open("greet"))["vms"]["a"]
     assert entry["status"] == "failed" and entry["failure"]["doing"] == "force" and entry["failure"]["fault"] == "InvalidState"
-    assert entry["failure"]["cause"] == "no; it was tried because open failed: no"
+    assert entry["failure"]["cause"] == "no; before that open failed: no"
     assert names(entry) == [] and names(entry, "not_done") == ["open", "force", "greet"] and "because" not in entry
 
 
@@ -495,7 +495,7 @@ def test_a_reading_module_tells_the_host_of_each_vm(go: Go) -> None:
 
 def test_vm_modules_have_the_options_of_vms() -> None:
     feature = Feature(domain=cast(Any, Doors), translation=cast(Any, None), options={}, targets=ON_VMS)
-    assert set(options_of(feature)) == {*ENDPOINT, *VMS, *RUN, *CHANGES} and set(VMS) == {"vm_name", *HOSTS}
+    assert set(options_of(feature)) == {*ENDPOINT, *VMS, *RUN, *CHANGES} and set(VMS) == {"vm_name", "vm_moid", "skip_missing", *HOSTS}
     assert set(options_of(replace(feature, writes=False))) == {*ENDPOINT, *VMS, *RUN}
 
 

@@ -193,6 +193,11 @@ PAGE = 1000
 # How often vCenter's clock is read while nobody waits: to see that it was set back, and to let the window move on.
 CLOCK_SECONDS = 300.0
 LONGEST_PAUSE = 60.0
+# A vCenter that starts refuses a login that is right until its single sign-on is up. More often, or sooner, would lock the account.
+LOGIN_SECONDS = 300.0
+LOGIN_TRIES = 2
+# How far back another vCenter is asked at a restart, at the most.
+LONGEST_LOOKBACK = 86400.0
 
 # Name -> kind, default, environment.
 _OPTIONS: dict[str, tuple[str, Any, tuple[str, ...]]] = {
@@ -353,7 +358,7 @@ class StateFile:
                 return Stream.from_json(json.load(file))
         except FileNotFoundError:
             return None
-        except (OSError, KeyError, TypeError, ValueError, AttributeError, IndexError) as problem:
+        except (OSError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as problem:
             # To begin anew in silence would lose what happened since.
             raise BadInput(
                 f"state_file {self._path} is not one of this source: {type(problem).__name__}",
@@ -364,13 +369,19 @@ class StateFile:
         """Written beside and moved into place, so that whoever comes next finds the old one or the new one."""
         if not self._path:
             return
-        temporary = f"{self._path}.{os.getpid()}"
+        # Nobody else has one of this name: the lock is ours.
+        temporary = f"{self._path}.new"
         with _opened(temporary) as file:
             file.truncate()
             json.dump(stream.as_json(), file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, self._path)
+        folder = os.open(os.path.dirname(self._path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
     def close(self) -> None:
         if self._lock:
@@ -397,9 +408,11 @@ class Follower:
             raise
         self._session: Session | None = None
         self._secrets: tuple[str, ...] = ()
-        self._read_at: float | None = None  # steady time of the last look at vCenter's clock
+        self._read_at: float | None = None  # steady time of the reading of vCenter's clock that the stream has
         self._seen_at: float | None = None  # steady time of the last look at its events
         self._failures = 0
+        self._was_in = False
+        self._refusals = 0
 
     def step(self) -> tuple[tuple[Event, ...], float]:
         """One look at vCenter: whom to hand on, and the seconds until the next look. Raises where somebody has to mend something."""
@@ -414,6 +427,15 @@ class Follower:
                 return (), 0.0
             if isinstance(problem, LoginRefused):
                 self._hang_up()
+                if self._was_in and self._refusals < LOGIN_TRIES and problem.fault != "NotAuthenticated":
+                    self._refusals += 1
+                    logger.warning(
+                        "%s As it was let in before, it tries again in %g s, %s.",
+                        problem.sentence,
+                        LOGIN_SECONDS,
+                        "for the last time" if self._refusals == LOGIN_TRIES else "twice at the most",
+                    )
+                    return (), LOGIN_SECONDS
             if self._is_final(problem):
                 raise
             self._failures += 1
@@ -422,9 +444,9 @@ class Follower:
                 problem.hint = ""
                 logger.warning("%s It is asked again until it answers; nothing is lost meanwhile.", problem.sentence)
             return (), min(LONGEST_PAUSE, 2.0 ** min(self._failures - 1, 6))
-        if self._failures:
+        if self._failures or self._refusals:
             logger.warning("%s answers again.", self.settings.endpoint.name)
-            self._failures = 0
+            self._failures = self._refusals = 0
         return batch, wait
 
     def handed_on(self, batch: tuple[Event, ...]) -> None:
@@ -470,9 +492,10 @@ class Follower:
         limits = self.settings.limits
         session = self._connected()
         stream = self._known()
-        until = None
-        if stream.waiting or self._read_at is None or time.monotonic() - self._read_at >= CLOCK_SECONDS:
-            stream = self._at(session, stream)
+        # Kept with the stream that it belongs to, at the end: a look that fails on the way leaves both as they were.
+        read_at, until = self._read_at, None
+        if stream.waiting or read_at is None or time.monotonic() - read_at >= CLOCK_SECONDS:
+            stream, read_at = self._at(session, stream)
             until = stream.clock
         began = time.monotonic()
         events = self._events(session, stream)
@@ -483,11 +506,11 @@ class Follower:
         self._seen_at = began
         stream = stream.absorb(events, limits, until)
         if stream.waiting and until is None:
-            stream = self._at(session, stream)
+            stream, read_at = self._at(session, stream)
         elif until is not None and not stream.waiting:
             # Nobody waits: the next process need not read again what this one has seen.
             self._save(stream)
-        self.stream = stream
+        self.stream, self._read_at = stream, read_at
         batch = stream.due(limits)
         wait = stream.due_in(limits)
         return batch, self.settings.poll_interval if wait is None else min(self.settings.poll_interval, max(wait, 0.1))
@@ -506,7 +529,7 @@ class Follower:
         except BaseException:
             session.__exit__(None, None, None)
             raise
-        self._session, self._secrets = session, session.secrets
+        self._session, self._secrets, self._was_in = session, session.secrets, True
         return session
 
     def _identify(self, session: Session) -> None:
@@ -524,8 +547,12 @@ class Follower:
         if self.stream is None:
             self.stream = Stream.start(instance, now, lookback)
         else:
-            if self._seen_at is not None:
-                lookback = max(lookback, time.monotonic() - self._seen_at + self.settings.limits.overlap)
+            if self._seen_at is None:
+                # By two clocks, as nobody knows how long this process was away: no more than a day.
+                pause = min((now - self.stream.clock).total_seconds() + self.settings.limits.overlap, LONGEST_LOOKBACK)
+            else:
+                pause = time.monotonic() - self._seen_at + self.settings.limits.overlap
+            lookback = max(lookback, pause)
             names = [item.event.name for item in self.stream.waiting]
             logger.warning(
                 "%s is another vCenter than before (%s instead of %s): its events are followed from %s on.%s",
@@ -550,12 +577,12 @@ class Follower:
             raise RuntimeError("not connected yet")
         return self.stream
 
-    def _at(self, session: Session, stream: Stream) -> Stream:
+    def _at(self, session: Session, stream: Stream) -> tuple[Stream, float]:
+        """With a reading of vCenter's clock, and its steady time."""
         read = time.monotonic()
         # After a restart nobody knows how long the pause was.
         elapsed = 0.0 if self._read_at is None else read - self._read_at
-        self._read_at = read
-        return stream.at(_server_time(session), elapsed, self.settings.limits)
+        return stream.at(_server_time(session), elapsed, self.settings.limits), read
 
     def _now(self, stream: Stream) -> datetime.datetime:
         """vCenter's time by its last reading and the steady seconds since."""
