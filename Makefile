@@ -29,7 +29,7 @@ sanity: ## ansible-test sanity: 3 minutes
 unit: ## unit and property tests, oldest and newest: half a minute
 	@tools/run.sh $@
 
-integration: ## the modules against the simulator, 450 fault schedules, CPU: 6 minutes
+integration: ## the modules against the simulator, 750 fault schedules, CPU: 10 minutes
 	@tools/run.sh $@
 
 molecule: ## every scenario in extensions/molecule, two at a time: 8 to 30 seconds a scenario

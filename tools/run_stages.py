@@ -118,7 +118,7 @@ STAGES: dict[str, tuple[Stage, ...]] = {
     "molecule": (Stage(name="molecule", command=script("molecule"), env="new", cores=2, minutes=30),),
     "second-opinion": (Stage(name="second-opinion", command=script("second_opinion"), env="new", minutes=20),),
     "peers": (Stage(name="peers", command=script("pytest", "peers"), env="peers", minutes=20),),
-    "eda": (Stage(name="eda", command=script("eda"), env="eda", minutes=20),),
+    "eda": (Stage(name="eda", command=script("eda"), env="eda", minutes=15),),
     "docs": (Stage(name="docs", command=script("docs"), env="new", minutes=10),),
     "build": (Stage(name="build", command=script("build"), env="new", minutes=10),),
     "chaos": (Stage(name="chaos", command=script("chaos"), env="new", cores=2, minutes=120),),

@@ -37,11 +37,19 @@ def machines(count: int, hosts: int = 4, **more: Any) -> dict[str, Any]:
     }
 
 
+def looks(server: Any) -> int:
+    found: int = server.summary()["by_method"].get("QueryEvents", 0)
+    return found
+
+
 class Following:
     """Use as a context manager: inside, the source runs in a thread with an event loop of its own."""
 
-    def __init__(self, server: Any, *, module: dict[str, Any] | None = None, **options: Any) -> None:
-        self.args = {**reach(server), **QUICK, **options}
+    def __init__(self, server: Any, *, module: dict[str, Any] | None = None, args: dict[str, Any] | None = None, **options: Any) -> None:
+        """``args``: all of them, instead of those that reach the server quickly."""
+        self.args = {**reach(server), **QUICK, **options} if args is None else args
+        self._server = server
+        self._before = 0
         self.main = (module or plugin())["main"]
         self.events: list[dict[str, Any]] = []
         self.times: list[float] = []
@@ -70,6 +78,7 @@ class Following:
             self.times.append(time.monotonic())
 
     def __enter__(self) -> Following:
+        self._before = looks(self._server)
         self._thread.start()
         return self
 
@@ -101,6 +110,10 @@ class Following:
 
     def until_handed(self, count: int) -> None:
         self.until(lambda: len(self.names) >= count)
+
+    def begun(self, count: int = 1) -> None:
+        """Until it has looked: what happens from now on is followed."""
+        self.until(lambda: looks(self._server) >= self._before + count, 60)
 
     def settle(self, seconds: float = 0.6) -> None:
         """Long enough for several looks."""

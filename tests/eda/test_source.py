@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from pyVmomi import vim
 
+from ansible_collections.fleetcare.esxi.plugins.module_utils._client import store
 from tests.eda.following import QUICK, Following, machines, plugin
 from tests.simulator import Simulator
 from tests.simulator.objects import events as simulated
@@ -55,7 +56,7 @@ def calls(sim: Simulator) -> dict[str, int]:
 def test_a_hundred_in_bursts_over_lost_connections(simulator: Start, tmp_path: pathlib.Path, offset: float) -> None:
     sim = simulator(machines(100, vcenter={"clock": {"offset": offset}}))
     with Following(sim, state_file=str(tmp_path / "state.json")) as follow:
-        follow.settle(0.3)
+        follow.begun()
         for number, tens in enumerate(("0[0-1]", "0[2-3]", "0[4-5]", "0[6-7]", "0[8-9]", "100")):
             if number == 1:
                 sim.fault(method="QueryEvents", expire_session=True)
@@ -81,7 +82,7 @@ def test_what_is_handed_on(simulator: Start, caplog: pytest.LogCaptureFixture) -
     caplog.set_level(logging.DEBUG)
     sim = simulator(machines(2, hosts=1))
     with Following(sim) as follow:
-        follow.settle(0.3)
+        follow.begun()
         lock(sim, "vm-0002")
         follow.until(lambda: follow.events)
     (event,) = follow.events
@@ -99,15 +100,18 @@ def test_calls(simulator: Start) -> None:
     """One call an idle look; one more where somebody is to be handed on, for vCenter's clock."""
     sim = simulator(machines(100))
     with Following(sim, poll_interval=0.3) as follow:
-        follow.until(lambda: "QueryEvents" in calls(sim))
-        assert calls(sim) == {"RetrieveServiceContent": 1, "Login": 1, "CurrentTime": 1, "QueryEvents": 1}
-        follow.settle(1.5)
+        follow.begun(4)
         idle = calls(sim)
-        assert idle["CurrentTime"] == 1 and idle["QueryEvents"] >= 4 and len(idle) == 4
+        assert idle == {"RetrieveServiceContent": 1, "Login": 1, "CurrentTime": 1, "QueryEvents": idle["QueryEvents"]}
         lock(sim, "*")
         follow.until(lambda: len(follow.names) == 100)
-        follow.settle(1)
-        assert calls(sim)["CurrentTime"] <= 3 and len(follow.events) <= 2
+        follow.settle(0.1)
+        busy = calls(sim)
+        # Nobody waits any more, so that the clock is left alone again.
+        follow.begun(busy["QueryEvents"] + 3)
+        after = calls(sim)
+        assert busy["CurrentTime"] - 1 <= busy["QueryEvents"] - idle["QueryEvents"] + 1 and after["CurrentTime"] == busy["CurrentTime"]
+        assert set(after) == set(idle)
     assert calls(sim)["Logout"] == 1
 
 
@@ -124,7 +128,7 @@ def test_more_events_than_a_page(simulator: Start, monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr(simulated.EventHistoryCollector, "__init__", at_the_oldest)
     sim = simulator(machines(2300, hosts=4))
     with Following(sim, max_vms=5000) as follow:
-        follow.settle(0.3)
+        follow.begun()
         lock(sim, "*")
         follow.until(lambda: len(follow.names) >= 2300, 60)
         follow.settle()
@@ -144,7 +148,7 @@ def test_restarts(simulator: Start, tmp_path: pathlib.Path) -> None:
     for tens in ("1", "2", "3"):
         with Following(sim, state_file=str(state)) as follow:
             follow.until(lambda: "QueryEvents" in calls(sim))
-            follow.settle(0.4)
+            follow.begun()
             lock(sim, f"vm-00{tens}[0-4]")
             wanted = 5 if tens == "1" else 10
             follow.until_handed(wanted)
@@ -169,7 +173,7 @@ def test_without_a_state_file_it_begins_now_or_before(simulator: Start) -> None:
     sim = simulator(machines(3))
     lock(sim, "vm-0001")
     with Following(sim) as follow:
-        follow.settle()
+        follow.begun(3)
     assert follow.names == []
     with Following(sim, lookback=60) as follow:
         follow.until(lambda: follow.names)
@@ -188,7 +192,7 @@ def test_a_crash_before_it_was_remembered_hands_on_again(simulator: Start, tmp_p
         if broken:
             module["Follower"].handed_on = crash
         with Following(sim, module=module if broken else None, state_file=str(tmp_path / "state")) as follow:
-            follow.settle(0.3)
+            follow.begun()
             lock(sim, "vm-0001")
             if broken:
                 assert str(follow.ended()) == "killed"
@@ -203,7 +207,7 @@ def test_whoever_takes_is_busy(simulator: Start, tmp_path: pathlib.Path) -> None
     """What the queue has no room for is not remembered as handed on."""
     sim = simulator(machines(4))
     with Following(sim, state_file=str(tmp_path / "state")) as follow:
-        follow.settle(0.3)
+        follow.begun()
         follow.open.clear()
         for name in ("vm-0001", "vm-0002", "vm-0003", "vm-0004"):
             lock(sim, name)
@@ -222,7 +226,7 @@ def test_another_vcenter(simulator: Start, tmp_path: pathlib.Path, caplog: pytes
     sim = simulator(machines(20))
     options: dict[str, Any] = {"state_file": str(tmp_path / "state")}
     with Following(sim, **options) as follow:
-        follow.settle(0.3)
+        follow.begun()
         lock(sim, "vm-000*")
         follow.until(lambda: len(follow.names) == 9)
         before = sim.world.instance_uuid
@@ -233,9 +237,10 @@ def test_another_vcenter(simulator: Start, tmp_path: pathlib.Path, caplog: pytes
             assert follow.events[-1]["vcenter"]["instance_uuid"] != before
     if not running:
         sim.act("replace_vcenter", name="vcenter.example.com", providers=[{"name": "native", "kind": "nativeProvider"}])
+        lock(sim, "vm-0010")  # nobody follows
         with Following(sim, **options) as follow:
-            follow.settle(0.4)
-            lock(sim, "vm-001*")
+            follow.begun()
+            lock(sim, "vm-001[1-9]")
             follow.until(lambda: len(follow.names) == 10)
     once(follow.names)
     assert "is another vCenter than before" in caplog.text and before in caplog.text
@@ -249,7 +254,7 @@ def test_a_session_kept_over_restarts(simulator: Start, tmp_path: pathlib.Path) 
         if number == 2:
             sim.fault(method="QueryEvents", expire_session=True)
         with Following(sim, session=session, state_file=str(tmp_path / "state")) as follow:
-            follow.settle(0.6)
+            follow.begun()
             lock(sim, f"vm-00{number}*")
             follow.until_handed(1)
             follow.settle(0.3)
@@ -257,6 +262,41 @@ def test_a_session_kept_over_restarts(simulator: Start, tmp_path: pathlib.Path) 
         assert sim.summary()["logins"] == (1 if number < 2 else 2)
     once(names)
     assert len(names) == 30
+
+
+@pytest.mark.parametrize("shift", [-3600, 0])
+def test_a_look_that_fails_leaves_the_clock_as_it_was(simulator: Start, shift: float) -> None:
+    """Set back, and then no answer for longer than looks overlap: what was logged meanwhile is asked for all the same."""
+    sim = simulator(machines(3))
+    module = plugin()
+    module["main"].__globals__["CLOCK_SECONDS"] = 0.1
+    with Following(sim, module=module, overlap=1) as follow:
+        follow.begun(3)
+        sim.fault(method="QueryEvents", count=None, http=503)
+        sim.world.server_offset += shift
+        lock(sim, "vm-0001")
+        follow.settle(4)
+        sim.clear_faults()
+        follow.until_handed(1)
+        lock(sim, "vm-0002")
+        follow.until_handed(2)
+    assert follow.names == ["vm-0001", "vm-0002"]
+
+
+def test_vcenters_clock_hops_ahead_and_back(simulator: Start) -> None:
+    """About one that is denied: nobody waits, so that no reading of the clock tells of it."""
+    sim = simulator(machines(3))
+    module = plugin()
+    module["main"].__globals__["CLOCK_SECONDS"] = 2.0
+    with Following(sim, module=module, deny=["vm-0003"]) as follow:
+        follow.begun()
+        sim.world.server_offset += 3600
+        lock(sim, "vm-0003")
+        follow.settle(0.4)
+        sim.world.server_offset -= 3600
+        lock(sim, "vm-0001")
+        follow.until_handed(1)
+    assert follow.names == ["vm-0001"]
 
 
 @pytest.mark.parametrize("shift", [-3600, -70, 3600])
@@ -267,7 +307,7 @@ def test_vcenters_clock_is_set_while_it_is_followed(simulator: Start, tmp_path: 
     module["main"].__globals__["CLOCK_SECONDS"] = 0.5
     state = tmp_path / "state"
     with Following(sim, module=module, state_file=str(state)) as follow:
-        follow.settle(0.3)
+        follow.begun()
         lock(sim, "vm-000*")
         follow.until_handed(9)
         sim.world.server_offset += shift
@@ -294,7 +334,7 @@ def test_the_rate(simulator: Start, tmp_path: pathlib.Path) -> None:
     handed: list[tuple[float, int]] = []
     for _start in range(2):
         with Following(sim, max_vms=10, per=1.5, state_file=str(tmp_path / "state")) as follow:
-            follow.settle(0.3)
+            follow.begun()
             if not names:
                 lock(sim, "*")
             wanted = 20 if not names else 30
@@ -314,7 +354,7 @@ def test_quiet_hours_by_vcenters_clock(simulator: Start) -> None:
     there = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=6)
     begin, end = there - datetime.timedelta(minutes=30), there + datetime.timedelta(minutes=30)
     with Following(sim, quiet_hours=[f"{begin:%H:%M}-{end:%H:%M}"]) as follow:
-        follow.settle(0.3)
+        follow.begun()
         lock(sim, "*")
         follow.settle(1)
         assert follow.names == []
@@ -328,7 +368,7 @@ def test_quiet_hours_by_vcenters_clock(simulator: Start) -> None:
 def test_a_batch_is_collected(simulator: Start) -> None:
     sim = simulator(machines(20))
     with Following(sim, batch_seconds=1.5) as follow:
-        follow.settle(0.3)
+        follow.begun()
         for digit in range(8):
             lock(sim, f"vm-000{digit}")
             time.sleep(0.1)
@@ -341,7 +381,7 @@ def test_a_storm_about_one_machine(simulator: Start) -> None:
     """A hundred events that it is locked, and nobody unlocks it; then somebody does."""
     sim = simulator(machines(3))
     with Following(sim, cooldown=600) as follow:
-        follow.settle(0.3)
+        follow.begun()
         machine = next(one for one in sim.world.crypto.machines() if one.title == "vm-0001")
         for _number in range(100):
             simulated.log_extended(sim.world, "com.vmware.vc.vm.Crypto.VMLocked.KMSClusterError", "locked", "error", machine, {})
@@ -360,7 +400,7 @@ def test_names_and_types(simulator: Start) -> None:
     sim = simulator(machines(30))
     sim_type = "com.vmware.vc.vm.Crypto.VMLocked."
     with Following(sim, allow=["VM-001*", "vm-002*"], deny=["*5"], event_types=[f"{sim_type}KeyMissingOnHost"]) as follow:
-        follow.settle(0.3)
+        follow.begun()
         lock(sim, "*")
         other = next(one for one in sim.world.crypto.machines() if one.title == "vm-0015")
         simulated.log_extended(sim.world, f"{sim_type}KMSClusterError", "locked", "error", other, {})
@@ -373,7 +413,7 @@ def test_names_and_types(simulator: Start) -> None:
 def test_an_outage_is_said_once(simulator: Start, caplog: pytest.LogCaptureFixture) -> None:
     sim = simulator(machines(3))
     with Following(sim) as follow:
-        follow.settle(0.3)
+        follow.begun()
         sim.fault(method="*", count=None, drop="before")
         lock(sim, "vm-0001")
         follow.settle(3)
@@ -387,7 +427,7 @@ def test_an_outage_is_said_once(simulator: Start, caplog: pytest.LogCaptureFixtu
 def test_it_ends_while_vcenter_hangs(simulator: Start) -> None:
     sim = simulator(machines(1))
     with Following(sim) as follow:
-        follow.settle(0.3)
+        follow.begun()
         sim.fault(method="QueryEvents", hang=True)
         follow.settle(0.4)
         began = time.monotonic()
@@ -402,6 +442,29 @@ def test_a_wrong_password_is_one_sentence_and_one_attempt(simulator: Start, capl
         text = str(follow.ended())
     assert text.startswith(f"{sim.hostname}:{sim.port}: user name or password is wrong [InvalidLogin]") and "\n" not in text
     assert sim.summary()["failed_logins"] == 1 and "Wrong-1" not in text + caplog.text
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_login_that_is_refused_while_vcenter_starts(
+    simulator: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, count: int
+) -> None:
+    """Its single sign-on comes up later than the rest. Twice more and no oftener, as the password may have been changed."""
+    sim = simulator(machines(2))
+    monkeypatch.setattr(store, "REFUSAL_SECONDS", 0)
+    module = plugin()
+    module["main"].__globals__["LOGIN_SECONDS"] = 0.3
+    with Following(sim, module=module) as follow:
+        follow.begun()
+        sim.fault(method="Login", count=count, fault="InvalidLogin")
+        sim.fault(method="QueryEvents", expire_session=True)
+        lock(sim, "vm-0001")
+        if count < 3:
+            follow.until_handed(1)
+        else:
+            assert "user name or password is wrong" in str(follow.ended())
+    assert calls(sim)["Login"] == 1 + (count + 1 if count < 3 else 3)
+    assert caplog.text.count("it tries again in") == min(count, 2)
+    sim.clear_faults()
 
 
 def test_an_endpoint_that_never_answered_is_a_mistake(simulator: Start) -> None:
@@ -430,12 +493,12 @@ def test_a_host_is_no_vcenter(simulator: Start) -> None:
 def test_one_state_file_for_two(simulator: Start, tmp_path: pathlib.Path) -> None:
     sim = simulator(machines(1))
     with Following(sim, state_file=str(tmp_path / "s")) as first:
-        first.settle(0.3)
+        first.begun()
         with Following(sim, state_file=str(tmp_path / "s")) as second:
             assert "is used by another process that runs. Give every source a state_file of its own." in str(second.ended())
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[]", '{"version": 2}', "not json"])
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"version": 2}', "not json", "[" * 100_000], ids=lambda content: content[:20])
 def test_a_spoilt_state_file(simulator: Start, tmp_path: pathlib.Path, content: str) -> None:
     state = tmp_path / "state"
     state.write_text(content)
@@ -477,7 +540,7 @@ def test_bad_options_end_before_the_first_connection(simulator: Start, options: 
 
 
 def test_the_environment(simulator: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    sim = simulator(machines(1))
+    sim = simulator(machines(20))
     for name, value in {
         "HOST": sim.hostname,
         "PORT": sim.port,
@@ -486,8 +549,11 @@ def test_the_environment(simulator: Start, monkeypatch: pytest.MonkeyPatch) -> N
         "CA_FILE": sim.ca_file,
     }.items():
         monkeypatch.setenv(f"VMWARE_{name}", str(value))
-    with Following(sim) as follow:
-        follow.args = {**QUICK, "hostname": "", "max_vms": "5", "allow": "vm-*, db-*"}
-        follow.settle(0.4)
+    args = {**QUICK, "hostname": "", "max_vms": "5", "per": "1", "allow": "vm-000*, db-*"}
+    with Following(sim, args=args) as follow:
+        follow.begun()
         lock(sim, "*")
-        follow.until(lambda: follow.names)
+        follow.until_handed(9)
+        follow.settle(1.2)
+    assert sorted(follow.names) == [f"vm-000{number}" for number in range(1, 10)]
+    assert max(len(event["vms"]) for event in follow.events) <= 5

@@ -30,7 +30,13 @@ ADMINISTRATOR = {"administrator@vsphere.local": {"password": "Simulated-1"}}
 # Machines whose files vCenter reads: nobody has to look for their keys. Each has something else that hangs on it.
 FLEET: dict[str, Any] = {
     "name": "anew",
-    "users": ADMINISTRATOR,
+    "users": {
+        **ADMINISTRATOR,
+        "no-register@vsphere.local": {
+            "password": "Simulated-1",
+            "deny": [{"privilege": "VirtualMachine.Inventory.Register", "entity": "*"}],
+        },
+    },
     "key_servers": ["kms"],
     "key_providers": [{"name": "p", "servers": ["kms"], "default": True}],
     "hosts": [{"count": 2, "name": "esx-{n:02d}.example.com", "profile": "8.0.3", "cluster": "Gold", "crypto": {"provider": "p"}}],
@@ -208,6 +214,63 @@ def test_one_whose_host_takes_no_keys(sim: Simulator, anew: Callable[..., dict[s
         done = anew()
         assert done["vms"]["vm-01"]["status"] == "failed" and not done["changed"], done["vms"]["vm-01"]
     assert machines(sim)["vm-01"]["moid"] == before["moid"] and "UnregisterVM" not in writes(sim)
+
+
+NO_REGISTER = {"username": "no-register@vsphere.local", "password": "Simulated-1"}
+
+
+def test_whether_it_may_be_put_back_is_asked_again_in_each_wave(sim: Simulator, anew: Callable[..., dict[str, Any]]) -> None:
+    done = anew("*", waves=["1", "100%"], max_failures=9, **NO_REGISTER)
+    assert unregistered(sim) == [] and "UnregisterVM" not in writes(sim), done["msg"]
+    assert done["summary"] == {"failed": 3}
+
+
+def test_whether_it_may_be_put_back_is_asked_of_one_that_is_reloaded_too(sim: Simulator, anew: Callable[..., dict[str, Any]]) -> None:
+    sim.reset()
+    sim.act("vm_state", vm="vm-01", state="invalid")
+    done = anew(**NO_REGISTER)
+    assert unregistered(sim) == [] and "UnregisterVM" not in writes(sim), done["msg"]
+
+
+def test_one_that_leaves_late_is_put_back(sim: Simulator, anew: Callable[..., dict[str, Any]]) -> None:
+    """Its answer is out of time, and it leaves the inventory after that."""
+    before = machines(sim)["vm-01"]
+    sim.fault(method="UnregisterVM", delay=6.0)
+    done = anew(read_timeout=2)
+    assert unregistered(sim) == [], done["msg"]
+    same_place(before, machines(sim)["vm-01"])
+
+
+def test_one_that_was_moved_in_the_meantime_is_left_alone(sim: Simulator, anew: Callable[..., dict[str, Any]]) -> None:
+    sim.clear_faults()
+    sim.fault(method="CryptoUnlock_Task", count=None, fault="InvalidState")
+    step = sim._dispatcher._render
+    moved: list[bool] = []
+
+    def render(call: Any, *rest: Any) -> str:
+        if call.method == "HasPrivilegeOnEntities" and not moved:
+            moved.append(True)
+            sim.act("move_vm", vm="vm-01", to="esx-02.example.com")
+        return step(call, *rest)
+
+    vars(sim._dispatcher)["_render"] = render
+    try:
+        done = anew()
+    finally:
+        vars(sim._dispatcher)["_render"] = step
+    assert moved and "UnregisterVM" not in writes(sim) and machines(sim)["vm-01"]["host"] == "esx-02.example.com", done["msg"]
+
+
+def test_a_record_of_another_vcenter_is_refused(sim: Simulator, anew: Callable[..., dict[str, Any]]) -> None:
+    sim.fault(method="RegisterVM_Task", count=None, fault="InvalidState")
+    record = anew()["backup_file"]
+    assert unregistered(sim) != []
+    sim.clear_faults()
+    sim.act("replace_vcenter", name="another")
+    sim.clear_journal()
+    with pytest.raises(BadInput, match="is of another vCenter"):
+        run(sim, "vm_crypto_unlock", restore=record)
+    assert writes(sim) == []
 
 
 def test_no_record_no_change(sim: Simulator, anew: Callable[..., dict[str, Any]], tmp_path: pathlib.Path) -> None:

@@ -35,9 +35,10 @@ HERE = pathlib.Path(__file__).resolve().parent
 GROUPS = yaml.safe_load((HERE.parent / "situations/crypto.yml").read_text(encoding="utf-8"))["groups"]
 SITUATIONS: dict[str, dict[str, Any]] = {each["name"]: each for group in GROUPS for each in group["situations"]}
 # What only shows once a machine was registered anew, or from a record: their tests look at the server as well.
-ELSEWHERE = dict.fromkeys(
-    ("not_restored", "on_another_host", "tags_lost", "machine_lost", "key_state_untold"), "test_vm_crypto_reregister.py"
-)
+ELSEWHERE = {
+    **dict.fromkeys(("not_restored", "on_another_host", "tags_lost", "machine_lost"), "test_vm_crypto_reregister.py"),
+    "key_state_untold": "test_vm_crypto_unlock.py",
+}
 CHOICE = ("vm_name", "esxi_hostname", "cluster_name", "datacenter", "folder", "exclude")
 
 

@@ -440,3 +440,4 @@ def test_locked_machines_of_an_old_vcenter() -> None:
         truthful(sim, result)
         assert result["summary"] == {"changed": 1, "failed": 1}, result["msg"]
         assert result["vms"]["vm-02"]["outcome"] == "waiting" and sim.errors == []
+        assert result["vms"]["vm-02"]["cause"] == "key_state_untold"

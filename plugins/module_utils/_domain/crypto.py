@@ -302,10 +302,11 @@ def plan(state: Machine, wanted: Wanted, seen: Seen) -> Plan:
     if not wanted.acts:
         changes = ()
     elif changes and wanted.reregister:
-        if state.frozen or state.placement is None or not state.placement.path:
-            findings.append(_found("reregister_refused", state.frozen or "the path of its file cannot be read"))
+        place = state.placement
+        if state.frozen or not (place and place.path and place.folder and place.datacenter):
+            findings.append(_found("reregister_refused", state.frozen or "where it stands cannot be read"))
         else:
-            changes = (*changes, Reregister(state.placement, (state.home,) if state.home else ()))
+            changes = (*changes, Reregister(place, (state.home,) if state.home else ()))
     return Plan(observed=state, changes=changes, findings=tuple(findings))
 
 

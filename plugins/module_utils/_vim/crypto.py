@@ -831,6 +831,10 @@ def _apply_register(session: Session, path: str, place: Placement) -> Ref:
             found = _registered_by_now(session, place, isinstance(refused, (EndpointUnreachable, TimedOut, Interrupted)))
             if found is not None:
                 return found
+            if refused.fault == "AlreadyExists":
+                raise NotConverged(
+                    f"the inventory has {place.path} already, elsewhere than here", hint="Look for it there; nothing was registered."
+                ) from None
             if refused.fault == "DuplicateName":
                 name = f"{place.name} (registered again)"
     raise NotConverged(

@@ -217,7 +217,11 @@ def test_the_last_resort() -> None:
     assert made.changes[1].applied_to(machine()).before == PLACE
     # Never where the key cannot be had: it would not open there either.
     assert plan(machine(), custody("KeyStateMissingInKMS"), wish).changes == ()
-    for state in (machine(frozen="it is poweredOn"), replace(machine(), placement=replace(PLACE, path=""))):
+    for state in (
+        machine(frozen="it is poweredOn"),
+        replace(machine(), placement=replace(PLACE, path="")),
+        replace(machine(), placement=replace(PLACE, folder="")),
+    ):
         refused = plan(state, wanted=wish)
         assert refused.changes == (Unlock(),) and codes(refused)[-1] == "reregister_refused"
 

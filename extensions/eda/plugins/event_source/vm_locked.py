@@ -168,6 +168,7 @@ from ansible_collections.fleetcare.esxi.plugins.module_utils._client import vmom
 from ansible_collections.fleetcare.esxi.plugins.module_utils._client.endpoint import Endpoint
 from ansible_collections.fleetcare.esxi.plugins.module_utils._client.guard import Guard
 from ansible_collections.fleetcare.esxi.plugins.module_utils._client.session import Session
+from ansible_collections.fleetcare.esxi.plugins.module_utils._client.store import REFUSAL_SECONDS
 from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.crypto_events import (
     LOCKED,
     UNLOCKED,
@@ -193,8 +194,9 @@ PAGE = 1000
 # How often vCenter's clock is read while nobody waits: to see that it was set back, and to let the window move on.
 CLOCK_SECONDS = 300.0
 LONGEST_PAUSE = 60.0
-# A vCenter that starts refuses a login that is right until its single sign-on is up. More often, or sooner, would lock the account.
-LOGIN_SECONDS = 300.0
+# A vCenter that starts refuses a login that is right until its single sign-on is up. More often, or sooner, would lock the account;
+# and before that no module of ours tries a password again that was refused.
+LOGIN_SECONDS = REFUSAL_SECONDS + 5.0
 LOGIN_TRIES = 2
 # How far back another vCenter is asked at a restart, at the most.
 LONGEST_LOOKBACK = 86400.0
