@@ -524,6 +524,8 @@ class Run:
             assert not [entry for entry in self.sent if entry.status in ("ok", "dropped", "hanging", "ignored")], "a stop hides writes"
             if not self.chosen and "key_provider" not in self.wish:
                 return
+            if self.wish.get("without_provider") == "nowhere" and "is no key provider" in self.problem.sentence:
+                return
             assert self.disturbed or self.wish.get("username", ADMIN) != ADMIN, f"stopped for nothing: {self.problem.sentence}"
         if self.result is not None:
             self.those_chosen_are_told()
@@ -750,8 +752,13 @@ def a_run(history: History) -> None:
         history.ours(wish).is_repeated_for_nothing(made)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", [seed for seed in SEEDS if seed % 2 == 0])
 def test_no_history_loses_a_machine(started: Simulator, seed: int, tmp_path: pathlib.Path) -> None:
+    """Every other one: the rest is in ``test_chaos_crypto_odd.py``, as a file's tests are run by one worker."""
+    no_history_loses_a_machine(started, seed, tmp_path)
+
+
+def no_history_loses_a_machine(started: Simulator, seed: int, tmp_path: pathlib.Path) -> None:
     started.reset()
     history = History(started, seed, pathlib.Path(tempfile.mkdtemp(dir=tmp_path)))
     dice = history.dice

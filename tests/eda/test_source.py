@@ -147,7 +147,6 @@ def test_restarts(simulator: Start, tmp_path: pathlib.Path) -> None:
     names: list[str] = []
     for tens in ("1", "2", "3"):
         with Following(sim, state_file=str(state)) as follow:
-            follow.until(lambda: "QueryEvents" in calls(sim))
             follow.begun()
             lock(sim, f"vm-00{tens}[0-4]")
             wanted = 5 if tens == "1" else 10

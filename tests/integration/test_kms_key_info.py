@@ -470,8 +470,8 @@ def test_hanging_in_the_middle(server: KeyServer, monkeypatch: pytest.MonkeyPatc
         return "hang" if len(requests) > 1 else None
 
     with Relay(server, second) as options:
-        problem = refused(options, *[one.id for one in server.keys[:5]], read_timeout=1.0)
-    assert problem.kind == "timed_out" and "no answer within 1 s" in problem.cause and len(requests) == 2
+        problem = refused(options, *[one.id for one in server.keys[:5]], read_timeout=5.0)
+    assert problem.kind == "timed_out" and "no answer within 5 s" in problem.cause and len(requests) == 2
 
 
 def test_lost_while_activating(server: KeyServer) -> None:
@@ -593,6 +593,34 @@ def test_one_that_cannot_be_read_hides_no_other(server: KeyServer) -> None:
     assert alone["summary"] == {"failed": 1}
 
 
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_one_over_which_it_hangs_up_hides_no_other(server: KeyServer, place: int) -> None:
+    ids = [one.id for one in server.keys[:2]]
+    ids.insert(place, "odd")
+
+    def touchy(asked: Any) -> str | None:
+        return "end" if "odd" in [each.request_payload.unique_identifier for each in asked.batch_items] else None
+
+    with Relay(server, touchy) as options:
+        result = run(options, *ids)
+        assert "the connection was lost" in refused(options, "odd").cause
+    assert [result["crypto_keys"][one]["status"] for one in ids if one != "odd"] == ["compliant", "compliant"]
+    assert "the connection was lost" in result["crypto_keys"]["odd"]["failure"]["cause"]
+
+
+def test_the_time_to_connect_is_for_all_addresses(server: KeyServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    shares: list[float] = []
+
+    def silent(_address: Any, timeout: float) -> Any:
+        shares.append(timeout)
+        raise TimeoutError
+
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_more: [(2, 1, 6, "", (f"192.0.2.{n}", 5696)) for n in range(4)])
+    monkeypatch.setattr(socket, "create_connection", silent)
+    problem = refused(reach(server, connect_timeout=8.0))
+    assert problem.kind == "endpoint_unreachable" and len(shares) == 4 and shares[0] <= 2.0
+
+
 def test_an_answer_about_another_key(server: KeyServer) -> None:
     from kmip.core import enums
 
@@ -632,13 +660,14 @@ HEAD = b"\x42\x00\x7b\x01"
     ids=["http", "noise", "huge", "short", "nothing", "end", "garbage", "empty"],
 )
 def test_hostile_answers(server: KeyServer, answer: bytes | str, kind: str, words: str) -> None:
+    patience = 0.5 if kind == "timed_out" else 30.0
     with Relay(server, lambda _asked: answer) as options:
         for ids in (["1"], ["1", "2"]):
             if kind:
-                problem = refused(options, *ids, read_timeout=0.5)
+                problem = refused(options, *ids, read_timeout=patience)
                 assert problem.kind == kind and words in problem.cause
             else:
-                result = run(options, *ids, read_timeout=0.5)
+                result = run(options, *ids, read_timeout=patience)
                 assert result["summary"] == {"failed": len(ids)} and words in result["msg"]
 
 

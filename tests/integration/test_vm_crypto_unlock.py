@@ -283,11 +283,11 @@ def test_a_task_that_never_ends() -> None:
         began = time.monotonic()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(tasks, "GRACE", 2.0)
-            result = run(sim, "vm_crypto_unlock", vm_name=["vm-*"], deadline=2)
-        assert time.monotonic() - began < 20
+            result = run(sim, "vm_crypto_unlock", vm_name=["vm-*"], deadline=5)
+        assert time.monotonic() - began < 30 and writes(sim)[1:] == ["CryptoUnlock_Task"]
         stuck = result["vms"]["vm-01"]
         assert stuck["status"] in ("failed", "skipped") and stuck["crypto"] == "locked", stuck
-        assert "task was still running" in stuck["failure"]["message"] and "2 s" in stuck["failure"]["message"], stuck["failure"]
+        assert "task was still running" in stuck["failure"]["message"] and "5 s" in stuck["failure"]["message"], stuck["failure"]
         assert result["vms"]["vm-02"]["status"] == "compliant"
         assert sim.summary()["sessions"] == [] and sim.errors == []
 
@@ -353,8 +353,8 @@ def away(sim: Simulator) -> None:
 def test_a_provider_that_comes_back(sim: Simulator, check: bool) -> None:
     away(sim)
     timer = threading.Timer(1.0, lambda: sim.act("cut_key_server", server=KMS_A, cut=False))
-    timer.start()
     began = time.monotonic()
+    timer.start()
     result = run(sim, "vm_crypto_unlock", vm_name=["app-0[13]"], wait_for_provider=60, check=check)
     timer.join()
     assert 1.0 <= time.monotonic() - began < 20
@@ -383,12 +383,11 @@ def test_nobody_waits_for_a_provider_that_no_locked_machine_needs(sim: Simulator
 
 def test_a_deadline_ends_the_waiting(sim: Simulator) -> None:
     away(sim)
-    began = time.monotonic()
     with pytest.raises(FleetcareError) as caught:
         result = run(sim, "vm_crypto_unlock", vm_name=["app-01"], wait_for_provider=60, deadline=1)
         raise AssertionError(result["msg"])
     assert "wait_for_provider" in caught.value.sentence  # it could never have ended in time
-    assert time.monotonic() - began < 1 and sim.summary()["calls"] == 0
+    assert sim.summary()["calls"] == 0
 
 
 # ---- servers that know less -----------------------------------------------------------------------------------------

@@ -256,20 +256,30 @@ class Server:
         """What the server tells about each key: attributes, or ``refused`` with reason and words, or ``problem``."""
         answers: dict[str, dict[str, Any]] = {}
         todo = list(ids)
+        alone = 0  # so many of the next ones are asked for one by one: a key whose answer cannot be read hides no other
+        lost = False
         while todo:
-            part = todo[: self._most]
+            part = todo[: 1 if alone else self._most]
             try:
                 answers.update(self._look(part))
+                lost = False
             except _NoBatch as problem:
-                if len(part) == 1:
-                    answers[part[0]] = {"problem": self._plain(problem)}
-                for one in part if len(part) > 1 else ():
-                    answers.update(self._look_at_one(one))
+                lost = False
+                if len(part) > 1:
+                    alone = len(part)
+                    continue
+                answers[part[0]] = {"problem": self._plain(problem)}
             except _Lost as problem:
-                if len(part) == 1 or isinstance(problem.cause, TimedOut):
+                if isinstance(problem.cause, (TimedOut, TlsRefused)):
                     raise problem.cause from None
-                self._most = 1  # it hung up on a batch: reading does no harm a second time, one by one
-                continue
+                if len(part) > 1:
+                    self._most = 1  # it hung up on a batch: reading does no harm a second time, one by one
+                    continue
+                if lost or len(ids) == 1:
+                    raise problem.cause from None
+                lost = True  # over this key, it may be; over two in a row it is not for the keys
+                answers[part[0]] = {"problem": problem.cause}
+            alone = max(0, alone - len(part))
             del todo[: len(part)]
         return answers
 
@@ -299,15 +309,6 @@ class Server:
                 break
             del todo[: len(part)]
         return answers
-
-    def _look_at_one(self, one: str) -> dict[str, dict[str, Any]]:
-        """One key whose answer cannot be read hides no other."""
-        try:
-            return self._look([one])
-        except _NoBatch as problem:
-            return {one: {"problem": self._plain(problem)}}
-        except _Lost as problem:
-            raise problem.cause from None
 
     def _look(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         rows = [
@@ -455,7 +456,7 @@ class Server:
         ends = time.monotonic() + settings.connect_timeout
         raw = None
         try:
-            raw = socket.create_connection((settings.address, settings.port), settings.connect_timeout)
+            raw = self._reach(ends)
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             raw.settimeout(max(0.1, ends - time.monotonic()))
             self._socket = self._context.wrap_socket(raw, server_hostname=settings.address)
@@ -465,6 +466,19 @@ class Server:
             if raw is not None:
                 raw.close()
             raise (problem if isinstance(problem, FleetcareError) else self._no_connection(problem, tls=raw is not None)) from None
+
+    def _reach(self, ends: float) -> socket.socket:
+        """Each address of the name in turn, with an equal share of the time that is left."""
+        settings = self._settings
+        found = socket.getaddrinfo(settings.address, settings.port, type=socket.SOCK_STREAM)
+        problem: OSError = OSError("no address")
+        for number, (*_kind, address) in enumerate(found):
+            left = max(0.1, ends - time.monotonic())
+            try:
+                return socket.create_connection((str(address[0]), settings.port), left / (len(found) - number))
+            except OSError as refused:
+                problem = refused
+        raise problem
 
     def _check_pin(self) -> None:
         """Before anything is sent."""

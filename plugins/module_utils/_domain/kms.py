@@ -175,7 +175,7 @@ def judge(key: Key) -> Finding | None:
         reason, words = key.refused
         said = f"the key server says {reason}{': ' if words else ''}{words}"
         if reason in _NOT_FOUND:
-            return _found("kms_key_not_found", said)
+            return _found("kms_key_not_found", f"the key server does not have it ({reason})")
         if reason in _DENIED:
             return _found("kms_key_no_permission", said)
         return _found("kms_key_destroyed", said) if reason in _GONE else None
@@ -361,7 +361,9 @@ def _message(entries: Mapping[str, Entry]) -> str:
     troubles: dict[tuple[str, str], list[str]] = {}
     for one, entry in entries.items():
         if entry.status == "failed" and entry.failure:
-            cause = entry.finding.code if isinstance(entry.failure, NotCompliant) and entry.finding else entry.failure.cause
+            # What the code stands for, without the dates, in which keys of one trouble differ.
+            told = isinstance(entry.failure, NotCompliant) and entry.finding
+            cause = MEANINGS[told.code].means if told else entry.failure.cause
             troubles.setdefault((cause, entry.failure.hint), []).append(one)
     for (cause, hint), ids in list(troubles.items())[:10]:
         text += f". {listed(ids, 5)}: {cause.rstrip('.')}. {hint}".rstrip(". ")

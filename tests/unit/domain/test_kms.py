@@ -122,8 +122,8 @@ ANSWERS: dict[str, tuple[dict[str, Any], str, str]] = {
     "destroyed": (key("destroyed"), "kms_key_destroyed", "destroyed"),
     "destroyed, compromised": (key("destroyed_compromised"), "kms_key_destroyed", "destroyed_compromised"),
     "destroyed by reason": ({"refused": ("OBJECT_DESTROYED", "")}, "kms_key_destroyed", "the key server says OBJECT_DESTROYED"),
-    "not found": ({"refused": ("ITEM_NOT_FOUND", "no")}, "kms_key_not_found", "the key server says ITEM_NOT_FOUND: no"),
-    "not found, 2.0": ({"refused": ("OBJECT_NOT_FOUND", "")}, "kms_key_not_found", "the key server says OBJECT_NOT_FOUND"),
+    "not found": ({"refused": ("ITEM_NOT_FOUND", "no")}, "kms_key_not_found", "the key server does not have it (ITEM_NOT_FOUND)"),
+    "not found, 2.0": ({"refused": ("OBJECT_NOT_FOUND", "")}, "kms_key_not_found", "the key server does not have it (OBJECT_NOT_FOUND)"),
     "denied": ({"refused": ("PERMISSION_DENIED", "")}, "kms_key_no_permission", "the key server says PERMISSION_DENIED"),
     "denied, 2.0": ({"refused": ("NOT_AUTHORISED", "")}, "kms_key_no_permission", "the key server says NOT_AUTHORISED"),
     "a certificate": (key("active", object_type="certificate"), "kms_not_a_key", "its object type is certificate"),
@@ -157,7 +157,7 @@ def test_nothing_else_is_ever_activated(name: str) -> None:
     assert entry["status"] == ("failed" if code else "compliant") and result["failed"] is bool(code)
     if code:
         assert entry["failure"]["kind"] == "not_compliant" and entry["failure"]["cause"].startswith(f"{code}: ")
-        assert f"1: {code}. {kms.MEANINGS[code].hint}" in result["msg"]
+        assert f"1: {kms.MEANINGS[code].means} {kms.MEANINGS[code].hint}" in result["msg"]
 
 
 def test_states_without_a_way_back_say_so() -> None:
@@ -191,7 +191,9 @@ def test_activated_and_read_back() -> None:
     assert [keys[one]["status"] for one in "1234"] == ["changed", "compliant", "changed", "failed"]
     assert keys["1"]["state"] == "active" and keys["1"]["changed"] and result["changed"]
     assert [(one["level"], one["status"]) for one in keys["1"]["findings"]] == [("warning", "repaired")]
-    assert result["msg"].startswith("4 keys: 2 changed, 1 compliant, 1 failed (1 kms_key_not_found). 4: kms_key_not_found. ")
+    assert result["msg"].startswith(
+        "4 keys: 2 changed, 1 compliant, 1 failed (1 kms_key_not_found). 4: The key server says that it has no key of this id"
+    )
     again = run(server, "1", "2", "3", state="active")
     assert again["changed"] is False and again["summary"] == {"compliant": 3}
 
