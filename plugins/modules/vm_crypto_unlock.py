@@ -36,7 +36,8 @@ options:
     description:
       - As the last resort take a machine that cannot be unlocked although its key can be had out of the inventory and register it
         again. It then is another object; its name, folder, pool, host, permissions and custom values are put back, its tags are
-        named. What else knew its old object id is not put back, such as DRS and HA overrides, alarms, scheduled tasks, backup jobs. Never done to a machine that runs, that a task is at work on, or that shares its name with another of its folder.
+        named. What else knew its old object id is not put back, such as DRS and HA overrides, alarms, scheduled tasks, backup jobs.
+        Never done to a machine that runs, that a task is at work on, or that shares its name with another of its folder.
       - Needs O(backup=true).
     type: bool
     default: false
@@ -85,7 +86,7 @@ options:
         description: Private key of that certificate, in PEM form, without a passphrase.
         type: str
       request:
-        description: Let vCenter make a certificate request, which comes back under RV(providers), unless its servers trust it.
+        description: Let vCenter make a certificate request, which comes back in C(providers) of the result, unless its servers trust it.
         type: bool
         default: false
       default:

@@ -11,6 +11,7 @@ from pyVmomi import vim
 
 from ..crypto import LOCKED, UNLOCKED
 from ..errors import SoapFault
+from ..plain import data
 from ..registry import Call, Managed, operation, prop
 from .inventory import array
 
@@ -55,6 +56,10 @@ class AlarmManager(Managed):
     @prop
     def defaultExpression(self) -> Any:
         return array("vim.alarm.AlarmExpression", [])
+
+    @prop
+    def description(self) -> Any:
+        return data("vim.alarm.AlarmDescription", {}, fill=True)
 
     @operation(privilege="System.View")
     def GetAlarm(self, call: Call, entity: Any = None) -> Any:
