@@ -34,11 +34,17 @@ class _Module(AnsibleModule):  # type: ignore[misc] # ansible-core has no types
             self.no_log_values.update(line for line in lines if len(line) >= 8 and not line.startswith("-----"))
         super()._log_invocation()
 
+    _accepted = False
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._accepted = True
+
     def fail_json(self, msg: str, **result: Any) -> None:
-        """Without what was given for options that do not exist: ansible-core 2.16 shows it at -vvv, and it may be a
-        secret behind a misspelt name."""
-        known = {name for option, spec in self.argument_spec.items() for name in (option, *spec.get("aliases", ()))}
-        self.params = {name: value for name, value in self.params.items() if name in known}
+        """Where the arguments are refused, without them: ansible-core 2.16 shows them at -vvv, and one that is misspelt, or of
+        another type than it should be, keeps it from knowing which are secret."""
+        if not self._accepted:
+            self.params = {}
         super().fail_json(msg, **result)
 
 
