@@ -38,6 +38,14 @@ def wait_for_tasks(session: Session, tasks: Iterable[Ref], *, timeout: float = m
         return _wait(session, tasks, timeout)
 
 
+def wait_for_task(session: Session, task: Ref, *, timeout: float = math.inf) -> Any:
+    """The result of one task. Raises the error it ended with, as ``wait_for_tasks`` has it."""
+    came = wait_for_tasks(session, [task], timeout=timeout)[task]
+    if isinstance(came, FleetcareError):
+        raise came
+    return came
+
+
 def ref_of(result: Any) -> Ref | None:
     """The managed object that a task's result is, if it is one."""
     moid = getattr(result, "_moId", None)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .crypto_model import (
+    BROKEN,
     LOCKED,
     NATIVE,
     SAFE,
@@ -33,9 +34,10 @@ from .crypto_model import (
     UpdateServer,
 )
 from .crypto_wanted import RECORD, ProviderWish, ServerWish, Wanted, as_record, fingerprint_of, parse
-from .crypto_worksheet import Line, as_csv, lines_of, would_lock
+from .crypto_worksheet import COLUMNS, Line, lines_of, would_lock
 from .errors import TargetUnknown, listed
 from .plan import Change, Finding, Meaning, Plan
+from .table import as_csv
 
 __all__ = ["MEANINGS", "RECORD", "after", "endpoint_plan", "is_offline", "needs_hosts", "overview", "parse", "patience", "plan", "record"]
 __all__ += ["report", "settings", "settled", "survey"]
@@ -252,7 +254,6 @@ _SOON = 30 * 86400
 # Not known to be gone: unlocking may help, and does no harm where it does not.
 _WORTH_TRYING = ("provider_native", "provider_trust_authority", "key_not_in_cache", "key_state_untold", "key_id_unknown")
 _UNUSABLE = ("key_server_silent", "key_server_unconfirmed", "key_server_differs", "certificate_requested")
-_NOT_OURS = ("orphaned", "inaccessible")
 
 
 def _found(code: str, text: str) -> Finding:
@@ -312,7 +313,7 @@ def plan(state: Machine, wanted: Wanted, seen: Seen) -> Plan:
 
 def _judged(state: Machine, seen: Seen) -> tuple[list[Finding], tuple[Change, ...]]:
     seen = _with_later(seen, [state])
-    if state.connection in _NOT_OURS or (not state.is_encrypted and state.connection == "invalid"):
+    if state.connection in BROKEN or (not state.is_encrypted and state.connection == "invalid"):
         return [_found("invalid_otherwise", f"it is {state.connection}")], ()
     if not state.is_encrypted:
         return [], ()
@@ -336,7 +337,7 @@ def _with_later(seen: Seen, machines: Iterable[Machine]) -> Seen:
 
 def _locked(state: Machine, seen: Seen) -> tuple[list[Finding], tuple[Change, ...]]:
     trouble = _trouble(state.home, seen)
-    if trouble and trouble.code not in _WORTH_TRYING and not _is_mended(state.home, trouble, seen):
+    if trouble and _is_final(state.home, trouble, seen):
         return [trouble], ()
     if trouble is None:
         if state.event.endswith("OnHost") or not state.event:
@@ -406,19 +407,23 @@ def _gone(key: Key, reason: str) -> Finding:
     return _found("key_unavailable", f"vCenter cannot get {key} ({reason})")
 
 
-def _is_mended(key: Key | None, trouble: Finding, seen: Seen) -> bool:
-    """Whether the endpoint's own changes are to bring the provider back; what comes of that is seen once they are made."""
+def _is_final(key: Key | None, trouble: Finding, seen: Seen) -> bool:
+    """Whether trying is of no use, also once the endpoint's own changes are made: what comes of those is seen then."""
     helped = bool(seen.mending) if key is None else (key.provider or seen.custody.default) in seen.mending
-    return helped and trouble.code in ("provider_unknown", "provider_unreachable")
+    mended = helped and trouble.code in ("provider_unknown", "provider_unreachable")
+    return trouble.code not in _WORTH_TRYING and not mended
+
+
+def _obstacles(keys: Iterable[Key], seen: Seen) -> dict[Key, Finding]:
+    """Keys that cannot be had, and why."""
+    return {key: trouble for key in keys if (trouble := _trouble(key, seen)) and _is_final(key, trouble, seen)}
 
 
 def _disks(state: Machine, seen: Seen) -> list[Finding]:
-    found = []
-    for key in dict.fromkeys(disk.key for disk in state.disks if disk.key and disk.key != state.home):
-        trouble = _trouble(key, seen)
-        if trouble and trouble.code not in _WORTH_TRYING and not _is_mended(key, trouble, seen):
-            found.append(_found("disk_key_missing", f"{', '.join(state.disks_with(key))}: {trouble}"))
-    return found
+    others = [key for key in state.keys if key != state.home]
+    return [
+        _found("disk_key_missing", f"{', '.join(state.disks_with(key))}: {trouble}") for key, trouble in _obstacles(others, seen).items()
+    ]
 
 
 def _ahead(state: Machine, seen: Seen) -> list[Finding]:
@@ -427,15 +432,9 @@ def _ahead(state: Machine, seen: Seen) -> list[Finding]:
         return []
     running = state.power != "poweredOff"
     findings = [] if running else _disks(state, seen)
-    lacking = [key for key in state.keys if _is_gone(key, seen) and (running or key == state.home)]
-    if lacking:
-        findings.append(_found("would_lock", "; ".join(str(_trouble(key, seen)) for key in lacking)))
-    return findings
-
-
-def _is_gone(key: Key, seen: Seen) -> bool:
-    trouble = _trouble(key, seen)
-    return bool(trouble and trouble.code not in (*_WORTH_TRYING, "privilege_missing") and not _is_mended(key, trouble, seen))
+    obstacles = _obstacles(state.keys if running else [key for key in state.keys if key == state.home], seen)
+    gone = [str(trouble) for trouble in obstacles.values() if trouble.code != "privilege_missing"]
+    return [*findings, *([_found("would_lock", "; ".join(gone))] if gone else [])]
 
 
 def _opens(state: Machine, seen: Seen) -> bool:
@@ -642,7 +641,7 @@ def report(state: Machine | Custody | None, wanted: Wanted, seen: Seen, *, full:
     """What a result says of a machine beside its findings."""
     if not isinstance(state, Machine):
         return {}
-    outcome = "not_ours" if not state.is_encrypted or state.connection in _NOT_OURS else "waiting" if _is_waiting(state) else "open"
+    outcome = "not_ours" if not state.is_encrypted or state.connection in BROKEN else "waiting" if _is_waiting(state) else "open"
     short = {
         "outcome": outcome,
         "cause": _judged(state, seen)[0][0].code if outcome == "waiting" else None,
@@ -672,7 +671,7 @@ def overview(seen: Seen, wanted: Wanted, plans: Mapping[str, Plan], away: Mappin
     machines: dict[str, Machine] = {name: made.observed for name, made in plans.items()}
     causes: dict[str, list[str]] = {}
     for name, machine in machines.items():
-        if machine.is_encrypted and machine.connection not in _NOT_OURS and _is_waiting(machine):
+        if machine.is_encrypted and machine.connection not in BROKEN and _is_waiting(machine):
             causes.setdefault(_judged(machine, seen)[0][0].code, []).append(name)
     told = _with_later(seen, machines.values())
     lines = lines_of(machines, seen.custody, lambda key: _code_of(key, told) if seen.custody.is_vcenter else _code_on_host(key, machines))
@@ -685,7 +684,7 @@ def overview(seen: Seen, wanted: Wanted, plans: Mapping[str, Plan], away: Mappin
     if wanted.without:
         result["would_lock"] = would_lock(wanted.without, machines, seen.custody)
     if wanted.csv:
-        result["csv"] = as_csv(lines)
+        result["csv"] = as_csv(COLUMNS, result["worksheet"])
     return result
 
 

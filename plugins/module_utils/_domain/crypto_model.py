@@ -13,6 +13,7 @@ from .plan import described
 STANDARD, NATIVE, TRUST_AUTHORITY = "vCenter", "nativeProvider", "trustAuthority"
 LOCKED, UNLOCKED = "locked", "unlocked"
 SAFE = "safe"
+BROKEN = ("orphaned", "inaccessible")  # connection states that have nothing to do with keys
 
 # ---- keys and those who keep them -----------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from .crypto_model import Permission, Placement
 from .errors import BadInput
+from .record import entries_of, exactly
 
 RECORD = "fleetcare.esxi vms 1"
 _PEM = re.compile(r"-----BEGIN (?P<kind>[A-Z ]+)-----(?P<body>[A-Za-z0-9+/=\s]+?)-----END (?P=kind)-----")
@@ -90,7 +91,7 @@ def parse(params: Mapping[str, Any]) -> Wanted:
         reregister=reregister,
         enable_hosts=bool(params.get("enable_hosts")),
         provider=None if params.get("key_provider") is None else _provider(params["key_provider"]),
-        restore=() if params.get("restore") is None else _placements(params["restore"]),
+        restore=() if params.get("restore") is None else entries_of(params["restore"], RECORD, "vms", "machine", "machines", _placement),
         without=(without or "").strip(),
         csv=bool(params.get("csv") or params.get("csv_file")),
     )
@@ -180,7 +181,7 @@ _PLACE = ("name", "path", "folder", "pool", "host", "datacenter", "vcenter")
 
 
 def as_record(placement: Placement) -> dict[str, Any]:
-    """What ``_placements`` takes back."""
+    """What ``_placement`` takes back."""
     return {
         "name": placement.name,
         "path": placement.path,
@@ -196,41 +197,20 @@ def as_record(placement: Placement) -> dict[str, Any]:
     }
 
 
-def _placements(data: Any) -> tuple[Placement, ...]:
-    hint = "Use a file that a run with backup: true has written."
-    if not isinstance(data, Mapping) or data.get("format") != RECORD:
-        raise BadInput("the file in restore is no record of machines", hint=hint)
-    where = "it"
-    try:
-        found = []
-        for number, entry in enumerate(data["vms"], 1):
-            where = f"machine {number}"
-            found.append(
-                Placement(
-                    **{name: _exactly(str, entry[name]) for name in _PLACE},
-                    template=_exactly(bool, entry["template"]),
-                    permissions=tuple(_permission(one) for one in entry["permissions"]),
-                    values=tuple((_exactly(str, name), _exactly(str, value)) for name, value in entry["values"]),
-                    tags=tuple(_exactly(str, tag) for tag in entry["tags"]),
-                )
-            )
-    except KeyError as problem:
-        raise BadInput(f"the file in restore is damaged: {where} has no {problem}", hint=hint) from problem
-    except (TypeError, ValueError) as problem:
-        raise BadInput(f"the file in restore is damaged: {where}: {problem}", hint=hint) from problem
-    return tuple(found)
+def _placement(entry: Mapping[str, Any]) -> Placement:
+    return Placement(
+        **{name: exactly(str, entry[name]) for name in _PLACE},
+        template=exactly(bool, entry["template"]),
+        permissions=tuple(_permission(one) for one in entry["permissions"]),
+        values=tuple((exactly(str, name), exactly(str, value)) for name, value in entry["values"]),
+        tags=tuple(exactly(str, tag) for tag in entry["tags"]),
+    )
 
 
 def _permission(entry: Mapping[str, Any]) -> Permission:
     return Permission(
-        principal=_exactly(str, entry["principal"]),
-        group=_exactly(bool, entry["group"]),
-        role=_exactly(int, entry["role"]),
-        propagate=_exactly(bool, entry["propagate"]),
+        principal=exactly(str, entry["principal"]),
+        group=exactly(bool, entry["group"]),
+        role=exactly(int, entry["role"]),
+        propagate=exactly(bool, entry["propagate"]),
     )
-
-
-def _exactly(kind: type, value: Any) -> Any:
-    if not isinstance(value, kind):
-        raise ValueError(f"{value!r} is no {kind.__name__}")
-    return value

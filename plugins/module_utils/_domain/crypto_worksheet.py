@@ -10,7 +10,7 @@ from typing import Any
 
 from .crypto_model import LOCKED, Custody, Key, Machine
 
-_COLUMNS = ("key_id", "provider", "cause", "vms", "disks", "hosts", "locked")
+COLUMNS = ("key_id", "provider", "cause", "vms", "disks", "hosts", "locked")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,19 +86,3 @@ def would_lock(provider: str, machines: Mapping[str, Machine], custody: Custody)
 
 def _is_of(key: Key, provider: str, custody: Custody) -> bool:
     return (key.provider or custody.default) == provider
-
-
-def as_csv(lines: list[Line]) -> str:
-    rows = [",".join(_COLUMNS)]
-    for line in lines:
-        told = line.as_dict()
-        rows.append(",".join(_cell(told[column]) for column in _COLUMNS))
-    return "\n".join(rows) + "\n"
-
-
-def _cell(value: Any) -> str:
-    """A spreadsheet takes a text that begins with one of these for a formula."""
-    text = "; ".join(value) if isinstance(value, list) else str(value)
-    if text[:1] in ("=", "+", "-", "@", "\t", "\r", "\n") and not isinstance(value, (int, float)):
-        text = "'" + text
-    return '"' + text.replace('"', '""') + '"' if any(sign in text for sign in ',"\n\r') else text

@@ -14,6 +14,7 @@ from .addresses import Network, addresses_given, minus, networks_given, tidy
 from .errors import BadInput
 from .firewall_catalogue import RULESETS, SERVICES
 from .firewall_model import Allowed
+from .record import entries_of, exactly
 
 RECORD = "fleetcare.esxi firewall record 1"
 _SPELLED = {key.lower(): key for key in RULESETS}
@@ -129,7 +130,9 @@ def parse(params: Mapping[str, Any]) -> Wanted:
         outgoing_blocked=policy.get("outgoing_blocked"),
         exclusive=bool(params.get("exclusive")),
         allow_lockout=bool(params.get("allow_lockout")),
-        record=None if params.get("restore") is None else _record(params["restore"]),
+        record=None
+        if params.get("restore") is None
+        else entries_of(params["restore"], RECORD, "hosts", "host", "a firewall", _host_of_record),
     )
     named = bool(wanted.rules or wanted.ports or wanted.services)
     if wanted.record is not None and (named or wanted.exclusive or policy):
@@ -257,43 +260,18 @@ def recorded(name: str, moid: str, rulesets: Mapping[str, Any], incoming_blocked
     }
 
 
-def _record(data: Any) -> tuple[Recorded, ...]:
-    hint = "Use a file that a run with backup: true has written."
-    if not isinstance(data, Mapping) or data.get("format") != RECORD:
-        raise BadInput("the file in restore is no record of a firewall", hint=hint)
-    where = "it"
-    try:
-        found = []
-        for number, entry in enumerate(data["hosts"], 1):
-            where = f"host {number}"
-            where = f"host {entry['name']}"
-            found.append(_host_of_record(entry))
-    except KeyError as problem:
-        raise BadInput(f"the file in restore is damaged: {where} has no {problem}", hint=hint) from problem
-    except (TypeError, AttributeError, ValueError) as problem:
-        raise BadInput(f"the file in restore is damaged: {where}: {problem}", hint=hint) from problem
-    return tuple(found)
-
-
 def _host_of_record(entry: Mapping[str, Any]) -> Recorded:
     rulesets = {}
     for rule in entry["rules"]:
         allowed = rule["allowed_hosts"]
-        networks = tidy(ipaddress.ip_network(_exactly(str, text)) for text in (*allowed["ip_address"], *allowed["ip_network"]))
-        odd = tuple(_exactly(str, text) for text in allowed.get("unreadable", ()))
-        rulesets[_exactly(str, rule["name"])] = (_exactly(bool, rule["enabled"]), Allowed(_exactly(bool, allowed["all_ip"]), networks, odd))
+        networks = tidy(ipaddress.ip_network(exactly(str, text)) for text in (*allowed["ip_address"], *allowed["ip_network"]))
+        odd = tuple(exactly(str, text) for text in allowed.get("unreadable", ()))
+        rulesets[exactly(str, rule["name"])] = (exactly(bool, rule["enabled"]), Allowed(exactly(bool, allowed["all_ip"]), networks, odd))
     policy = entry["default_policy"]
     return Recorded(
         name=entry["name"],
         moid=entry["moid"],
         rulesets=rulesets,
-        incoming_blocked=_exactly(bool, policy["incoming_blocked"]),
-        outgoing_blocked=_exactly(bool, policy["outgoing_blocked"]),
+        incoming_blocked=exactly(bool, policy["incoming_blocked"]),
+        outgoing_blocked=exactly(bool, policy["outgoing_blocked"]),
     )
-
-
-def _exactly(kind: type, value: Any) -> Any:
-    """A file that people have touched may say "false", which is true to Python and would open what it means to close."""
-    if not isinstance(value, kind):
-        raise ValueError(f"{value!r} is no {kind.__name__}")
-    return value

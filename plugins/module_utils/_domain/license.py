@@ -16,6 +16,7 @@ from .license_key import KeyMistake, LicenseKey, read_key
 from .license_model import AddKey, AssignKey, Host, Inventory, License, RemoveKey, SetLabel, UnassignKey
 from .license_pool import Pooled, Seeker, assign
 from .plan import Change, Finding, Meaning, Plan, plain
+from .table import as_csv
 
 _MANUAL = "LicenseManager and LicenseAssignmentManager in the vSphere API reference"
 MEANINGS = {
@@ -969,30 +970,22 @@ _COLUMNS = (
 
 
 def _csv(seen: Survey, plans: Mapping[str, Plan], away: Mapping[str, str]) -> str:
-    lines = [",".join(_COLUMNS)]
+    rows: list[dict[str, Any]] = []
     users = {user.entity: user for user in (seen.inventory.users if seen.inventory else ())}
     for name, moid in away.items():  # all that is known of them is what vCenter remembers
         user = users.get(moid)
         facts = _license_report(seen.inventory.of(user.key) if user and seen.inventory else None, seen)
-        row = {**facts, "host": name, "moid": moid, "findings": "host_away"}
-        lines.append(",".join(_cell(row.get(column)) for column in _COLUMNS))
+        rows.append({**facts, "host": name, "moid": moid, "findings": "host_away"})
     for name, made in plans.items():
         facts = report(made.observed, Wanted(), seen, full=True)
         certificate = facts.get("certificate") or {}
-        row = {
-            **facts,
-            **{f"certificate_{part}": value for part, value in certificate.items()},
-            "host": name,
-            "moid": made.observed.moid,
-            "findings": " ".join(finding.code for finding in made.findings),
-        }
-        lines.append(",".join(_cell(row.get(column)) for column in _COLUMNS))
-    return "\n".join(lines) + "\n"
-
-
-def _cell(value: Any) -> str:
-    """A spreadsheet takes a text that begins with one of these for a formula."""
-    text = "" if value is None else str(value)
-    if text[:1] in ("=", "+", "-", "@", "\t", "\r", "\n") and not isinstance(value, (int, float)):
-        text = "'" + text
-    return '"' + text.replace('"', '""') + '"' if any(sign in text for sign in ',"\n\r') else text
+        rows.append(
+            {
+                **facts,
+                **{f"certificate_{part}": value for part, value in certificate.items()},
+                "host": name,
+                "moid": made.observed.moid,
+                "findings": " ".join(finding.code for finding in made.findings),
+            }
+        )
+    return as_csv(_COLUMNS, rows)

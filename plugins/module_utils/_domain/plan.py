@@ -76,8 +76,13 @@ class Plan:
     after: tuple[str, ...] = ()
 
     @property
+    def expected(self) -> tuple[Change, ...]:
+        """What is made unless the server refuses some of it."""
+        return tuple(change for change in self.changes if not is_fallback(change))
+
+    @property
     def predicted(self) -> Any:
-        return with_changes(self.observed, (change for change in self.changes if not is_fallback(change)))
+        return with_changes(self.observed, self.expected)
 
     @property
     def errors(self) -> tuple[Finding, ...]:

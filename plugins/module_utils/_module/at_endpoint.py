@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from .._client.inventory import Target
 from .._client.session import Session
-from .._client.tasks import wait_for_tasks
+from .._client.tasks import wait_for_task
 from .._client.vmomi import Ref
 from .._domain.errors import EndpointUnreachable, FleetcareError, Interrupted, NotConverged, TimedOut, cause_of
 from .._domain.plan import Change, Plan, is_fallback
@@ -84,9 +84,8 @@ class AtEndpoint:
             self.sent.append(change)
             try:
                 task = self.outcome.feature.translation.apply(self.session, self.entry.target, self.entry.row, change)  # type: ignore[arg-type]
-                came = wait_for_tasks(self.session, [task])[task] if task and task.type == "Task" else None
-                if isinstance(came, FleetcareError):
-                    raise came
+                if task and task.type == "Task":
+                    wait_for_task(self.session, task)
             except FleetcareError as problem:
                 problem.at(target=self.entry.target.name, doing=change.describe()["change"].replace("_", " "))
                 self.entry.failure = self.entry.failure or problem

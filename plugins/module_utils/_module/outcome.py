@@ -11,7 +11,7 @@ from typing import Any
 from .._client.inventory import Target
 from .._client.properties import Row
 from .._domain.errors import CutOff, EndpointUnreachable, FleetcareError, NotConverged
-from .._domain.plan import Change, Plan, is_fallback
+from .._domain.plan import Change, Plan
 from .feature import Feature
 
 
@@ -48,7 +48,8 @@ class Entry:
     @property
     def due(self) -> tuple[Change, ...]:
         """What of the plan is to be made as things stand: a fallback only once it is needed."""
-        return tuple(change for change in self.planned if not is_fallback(change)) if self.instead is None else self.instead
+        expected = self.plan.expected if self.plan else ()
+        return expected if self.instead is None else self.instead
 
     def differs(self, settings: Callable[[Any], Any]) -> bool | None:
         """Whether what was read last is set otherwise than what was read first; None where one of them is not known."""

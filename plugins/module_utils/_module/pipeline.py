@@ -495,23 +495,17 @@ class _Run:
     def _judge(self, entry: Entry) -> None:
         """Only what was read back counts: a lost answer may still have been a success, a success may not have held."""
         left = entry.final.changes if entry.final else ()
-        shown = self.feature.domain.settings(entry.final.observed) if entry.final else None
-        if not self.kind.by_managers and entry.read_back and entry.plan and shown == self.feature.domain.settings(entry.plan.observed):
+        settings = self.feature.domain.settings
+        shown = settings(entry.final.observed) if entry.final else None
+        if not self.kind.by_managers and entry.read_back and entry.plan and shown == settings(entry.plan.observed):
             entry.done = []  # what was taken and did nothing is no change
         # A VM may be open although the task that opened it ended with a fault, about one of its disks for example.
         doubtful = isinstance(entry.failure, AMBIGUOUS) or (entry.failure is not None and not self.kind.by_managers)
-        meant = [change for change in entry.planned if not is_fallback(change)]
-        if (
-            doubtful
-            and not entry.because
-            and entry.read_back
-            and not left
-            and shown == self.feature.domain.settings(self._after(entry, meant))
-        ):
-            entry.instead = None  # what was tried instead was refused, and was not needed
-        if doubtful and entry.read_back and entry.final:
+        if doubtful and entry.read_back and entry.plan and entry.final:
+            if not entry.because and not left and shown == settings(entry.plan.predicted):
+                entry.instead = None  # what was tried instead was refused, and was not needed
             for count in range(len(entry.due), len(entry.done), -1):
-                if self.feature.domain.settings(self._after(entry, entry.due[:count])) == shown:
+                if settings(self._after(entry, entry.due[:count])) == shown:
                     entry.done = list(entry.due[:count])
                     break
             if len(entry.done) == len(entry.due) and not left:

@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
@@ -25,6 +26,11 @@ _BAD = ("failed", "unreachable", "skipped")
 
 class _Module(AnsibleModule):  # type: ignore[misc] # ansible-core has no types
     params: dict[str, Any]
+    _accepted = False
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._accepted = True
 
     def _log_invocation(self) -> None:
         """A secret of several lines is neither logged nor returned in another form: as Python writes it, as one line, line by line."""
@@ -34,18 +40,23 @@ class _Module(AnsibleModule):  # type: ignore[misc] # ansible-core has no types
             self.no_log_values.update(line for line in lines if len(line) >= 8 and not line.startswith("-----"))
         super()._log_invocation()
 
-    _accepted = False
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self._accepted = True
-
     def fail_json(self, msg: str, **result: Any) -> None:
         """Where the arguments are refused, without them: ansible-core 2.16 shows them at -vvv, and one that is misspelt, or of
         another type than it should be, keeps it from knowing which are secret."""
         if not self._accepted:
             self.params = {}
         super().fail_json(msg, **result)
+
+
+@contextlib.contextmanager
+def _plainly(module: _Module, kind: Kind = HOSTS) -> Iterator[None]:
+    """Whatever stops a task is a sentence."""
+    try:
+        yield
+    except FleetcareError as problem:
+        module.fail_json(msg=problem.sentence, failure=problem.as_failure())
+    except Exception as problem:  # a defect of ours becomes a sentence too, with the place to report
+        module.fail_json(msg=_defect(problem, kind))
 
 
 def run(feature: Feature) -> None:
@@ -56,13 +67,9 @@ def run(feature: Feature) -> None:
     if vmomi.IMPORT_ERROR:
         module.fail_json(msg=missing_required_lib("pyvmomi"), exception=vmomi.IMPORT_ERROR)
     table = module.params.get("csv_file")
-    try:
+    with _plainly(module, feature.targets):
         _write_table(table, "")
         outcome = execute(feature, module.params, check=module.check_mode)
-    except FleetcareError as problem:
-        module.fail_json(msg=problem.sentence, failure=problem.as_failure())
-    except Exception as problem:  # a defect of ours becomes a sentence too, with the place to report
-        module.fail_json(msg=_defect(problem, feature.targets))
     module.no_log_values.update(outcome.secrets)
     result = result_of(outcome, with_diff=module._diff)
     if table:
@@ -242,12 +249,8 @@ def run_task(
     module = _Module(argument_spec=dict(options), supports_check_mode=True)
     if missing:
         module.fail_json(msg=missing_required_lib(missing[0]), exception=missing[1])
-    try:
+    with _plainly(module):
         result = dict(work(module.params, module.check_mode))
-    except FleetcareError as problem:
-        module.fail_json(msg=problem.sentence, failure=problem.as_failure())
-    except Exception as problem:
-        module.fail_json(msg=_defect(problem))
     module.no_log_values.update(result.pop("secrets", ()))
     end = module.fail_json if result.pop("failed", False) else module.exit_json
     end(**result)

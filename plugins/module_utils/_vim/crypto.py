@@ -20,10 +20,11 @@ from .._client.fanout import fan_out
 from .._client.inventory import Target
 from .._client.properties import Row, collect
 from .._client.session import Session
-from .._client.tasks import wait_for_tasks
+from .._client.tasks import wait_for_task
 from .._client.vmomi import Ref, vim
 from .._domain.crypto import Wanted
 from .._domain.crypto_model import (
+    BROKEN,
     LOCKED,
     SAFE,
     Custody,
@@ -67,7 +68,7 @@ _CONNECTION = "runtime.connectionState"
 _PATH = "summary.config.vmPathName"
 _DEVICES = "config.hardware.device"
 _READ = ("name", _CRYPTO, _CONNECTION, "runtime.powerState", "runtime.host", _KEY, _PATH, "parent", "resourcePool")
-_PLACED = ("summary.config.template", "permission", "customValue", "tag", "recentTask")
+_PLACED = ("summary.config.template", "permission", "customValue", "tag")
 SHRINK: dict[str, Any] = {}
 PROBES = (
     *("QueryCryptoKeyStatus", "RetrieveKmipServersStatus_Task", "IsKmsClusterActive", "ListKeys", "GetCryptoKeyStatus"),
@@ -243,24 +244,18 @@ def _find_homes(session: Session, encrypted: Mapping[Target, Row], facts: dict[A
                 facts[target].update(home=key, origin=origin)
                 break
 
-    def lacking() -> dict[Target, Row]:
-        # Of what is orphaned or inaccessible nothing more is to be had.
-        broken = ("orphaned", "inaccessible")
-        return {
-            target: row for target, row in encrypted.items() if "home" not in facts[target] and row.values.get(_CONNECTION) not in broken
-        }
-
-    def take(found: Mapping[Target, Key | None], origin: str) -> None:
-        for target, key in found.items():
+    sources = (
+        ("a failed task", lambda left: _keys_of_failed_tasks(session, left)),
+        ("the .vmx file", lambda left: _keys_of_files(session, left, parallel)),
+        ("ListKeys", lambda left: _keys_by_users(session, left)),
+    )
+    # Of what is orphaned or inaccessible nothing more is to be had.
+    there = {target: row for target, row in encrypted.items() if row.values.get(_CONNECTION) not in BROKEN}
+    for origin, look in sources:
+        left = {target: row for target, row in there.items() if "home" not in facts[target]}
+        for target, key in look(left).items() if left else ():
             if key:
                 facts[target].update(home=key, origin=origin)
-
-    if lacking():
-        take(_keys_of_failed_tasks(session, lacking()), "a failed task")
-    if lacking():
-        take(_keys_of_files(session, lacking(), parallel), "the .vmx file")
-    if lacking() and session.is_vcenter:
-        take(_keys_by_users(session, lacking()), "ListKeys")
 
 
 def _tasks(session: Session, rows: Mapping[Target, Row]) -> dict[Target, list[Row]]:
@@ -306,7 +301,7 @@ def key_of_file(text: str) -> Key | None:
 
 def _keys_by_users(session: Session, rows: Mapping[Target, Row]) -> dict[Target, Key | None]:
     """ListKeys tells no machines, the users of each key do."""
-    manager = _keeper(session)
+    manager = _keeper(session) if session.is_vcenter else None
     if manager is None:
         return {}
     by_ref = {row.ref: target for target, row in rows.items()}
@@ -490,18 +485,14 @@ def _providers(session: Session, manager: Ref, denied: list[str]) -> dict[str, P
         )
         kind = item.get("managementType") or Provider(name="").kind
         found[name] = Provider(name=name, kind=kind, default=bool(item.get("useAsDefault")), servers=servers)
+    if not found:
+        return found
     try:
-        task = session.probe(manager, "RetrieveKmipServersStatus_Task") if found else None
+        told = wait_for_task(session, _task(session.probe(manager, "RetrieveKmipServersStatus_Task")), timeout=_TASK_SECONDS)
     except PermissionMissing:
         denied.append("Cryptographer.ManageKeyServers on the root folder")
         return found
-    except ServerFault:
-        return found  # then the state of the keys tells
-    if task is None:
-        return found
-    ref = Ref("Task", task._moId)
-    told = wait_for_tasks(session, [ref], timeout=_TASK_SECONDS)[ref]
-    if isinstance(told, FleetcareError):
+    except (ServerFault, TimedOut, Interrupted):
         return found  # then the state of the keys tells
     for state in told or ():
         name = state.clusterId.id
@@ -692,7 +683,7 @@ def _whereabouts(session: Session, place: Placement) -> tuple[bool, Ref | None]:
 def apply(session: Session, target: Target, row: Row, change: Change) -> Ref | None:
     """A task that was started, the object that the machine is from now on, or nothing."""
     if isinstance(change, Unlock):
-        return Ref("Task", session.write(target.path, target.ref, "CryptoUnlock_Task")._moId)
+        return _task(session.write(target.path, target.ref, "CryptoUnlock_Task"))
     if isinstance(change, Reload):
         session.write(target.path, target.ref, "Reload")
         for pause in _PAUSES:  # vCenter learns of it with a short delay
@@ -716,6 +707,10 @@ def apply(session: Session, target: Target, row: Row, change: Change) -> Ref | N
     else:
         _apply_provider(session, target.path, change)
     return None
+
+
+def _task(made: Any) -> Ref:
+    return Ref("Task", made._moId)
 
 
 def _apply_provider(session: Session, path: str, change: Change) -> None:
@@ -813,17 +808,14 @@ def _apply_register(session: Session, path: str, place: Placement) -> Ref:
                 pool=session.managed(Ref("ResourcePool", place.pool)) if place.pool and not place.template else None,
                 host=session.managed(Ref("HostSystem", host)) if host or place.template else None,
             )
-            ref = Ref("Task", task._moId)
-            made = wait_for_tasks(session, [ref], timeout=_TASK_SECONDS)[ref]
-            if isinstance(made, (TimedOut, Interrupted)):
+            try:
+                return Ref("VirtualMachine", wait_for_task(session, _task(task), timeout=_TASK_SECONDS)._moId)
+            except (TimedOut, Interrupted) as still:
                 # It goes on on the server; a second one beside it would only be in its way.
                 found = _registered_by_now(session, place, lost=True)
                 if found is not None:
                     return found
-                raise NotConverged(f"its registration has begun and goes on on the server: {made.cause}", hint=_put_back(place))
-            if isinstance(made, FleetcareError):
-                raise made
-            return Ref("VirtualMachine", made._moId)
+                raise NotConverged(f"its registration has begun and goes on on the server: {still.cause}", hint=_put_back(place)) from None
         except NotConverged:
             raise
         except FleetcareError as refused:

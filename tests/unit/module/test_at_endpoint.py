@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import pytest
 
+from ansible_collections.fleetcare.esxi.plugins.module_utils._client import tasks
 from ansible_collections.fleetcare.esxi.plugins.module_utils._client.guard import Guard
 from ansible_collections.fleetcare.esxi.plugins.module_utils._client.inventory import Target
 from ansible_collections.fleetcare.esxi.plugins.module_utils._client.properties import Row
@@ -454,13 +455,13 @@ def test_a_task_of_the_endpoint_is_awaited_at_once(problem: FleetcareError | Non
     world = Slow({"a": "old"}, {"old"}, lost=True)
     awaited = []
 
-    def wait(_session: Any, tasks: Any) -> dict[Ref, Any]:
+    def wait(_session: Any, tasks: Any, timeout: float) -> dict[Ref, Any]:
         awaited.append([ref.id for ref in tasks] + order(world))
         if problem:
             world.cupboard.discard("new")
         return dict.fromkeys(tasks, problem)
 
-    monkeypatch.setattr(at_endpoint, "wait_for_tasks", wait)
+    monkeypatch.setattr(tasks, "wait_for_tasks", wait)
     endpoint = go(world, new=("new",), old=())["endpoint"]
     assert awaited == [["new", f"{ENDPOINT_NAME} new"]]
     assert endpoint["status"] == ("failed" if problem else "changed") and changes(endpoint) == ([] if problem else ["put new"])

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import pytest
 
+from ansible_collections.fleetcare.esxi.plugins.module_utils._client import tasks
 from ansible_collections.fleetcare.esxi.plugins.module_utils._client.guard import Guard
 from ansible_collections.fleetcare.esxi.plugins.module_utils._client.inventory import Target
 from ansible_collections.fleetcare.esxi.plugins.module_utils._client.properties import Row
@@ -210,6 +211,7 @@ def go(monkeypatch: pytest.MonkeyPatch) -> Go:
     ) -> dict[str, Any]:
         for module in (pipeline, at_endpoint):
             monkeypatch.setattr(module, "READ_BACK_PAUSES", (0.0, 0.0))
+        for module in (pipeline, tasks):
             monkeypatch.setattr(module, "wait_for_tasks", house.wait)
         monkeypatch.setattr(pipeline, "collect", house.collect)
         monkeypatch.setattr(pipeline, "Session", FakeSession)
