@@ -363,7 +363,7 @@ def one_door(tree: Tree) -> Iterator[str]:
 
 @rule("one-gate")
 def one_gate(tree: Tree) -> Iterator[str]:
-    """A write to a server is session.write(...), and only ``apply`` of a translation may say it, or its parts named
+    """A write to a server is session.write(...), or upload or remove of a file, and only ``apply`` of a translation may say it, or its parts named
     ``_apply_...``, or ``reconnect``, by which vCenter takes up again a host that a run has cut off."""
     for path, module in python_files(tree, "plugins/"):
         if path.endswith("_client/session.py"):
@@ -382,9 +382,10 @@ def one_gate(tree: Tree) -> Iterator[str]:
             if isinstance(node, ast.Name) and node.id.startswith("_apply_") and id(node) not in parts:
                 yield f"{path}:{node.lineno} uses {node.id}, a part of apply(), outside of it"
         for node in nodes(module):
-            if isinstance(node, ast.Attribute) and node.attr in ("write", "_call", "_send", "_may_write"):
+            gates = ("write", "upload", "remove")
+            if isinstance(node, ast.Attribute) and node.attr in (*gates, "_call", "_send", "_command", "_through_gate", "_may_write"):
                 receiver = ast.unparse(node.value).rpartition(".")[2]
-                if (receiver == "session" or node.attr == "_may_write") and not (node.attr == "write" and id(node) in inside):
+                if (receiver == "session" or node.attr == "_may_write") and not (node.attr in gates and id(node) in inside):
                     yield f"{path}:{getattr(node, 'lineno', 0)} uses session.{node.attr} outside apply() of a translation"
 
 

@@ -197,6 +197,12 @@ PLANTS: list[tuple[str, str, Edits]] = [
     ("one-door", "a comment in the domain", {NTP: append("# unless check_mode is on")}),
     ("one-door", "the door is gone", {UTILS + "_module/run.py": lambda text: text.replace("_diff", "_difference")}),
     ("one-gate", "write in measure", {UTILS + "_vim/ntp.py": append("def measure2(session):\n    session.write('h', None, 'X')")}),
+    ("one-gate", "upload in measure", {UTILS + "_vim/ntp.py": append("def measure2(session):\n    session.upload('h', '/folder/x', b'')")}),
+    (
+        "one-gate",
+        "remove in the pipeline",
+        {UTILS + "_module/pipeline.py": append("def f(session):\n    session.remove('h', '/folder/x')")},
+    ),
     ("one-gate", "write in the pipeline", {UTILS + "_module/pipeline.py": append("def f(session):\n    session.write('h', None, 'X')")}),
     ("one-gate", "write through self", {UTILS + "_module/pipeline.py": append("def f(self):\n    self.session.write('h', None, 'X')")}),
     ("one-gate", "the gate forced", {UTILS + "_vim/ntp.py": append("def f(session):\n    session._may_write = True")}),

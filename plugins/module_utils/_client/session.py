@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from xml.etree import ElementTree
 
-from .._domain.errors import EndpointUnreachable, FleetcareError, LoginRefused, TlsRefused, WriteRefused
-from . import vmomi
+from .._domain.errors import EndpointUnreachable, FleetcareError, LoginRefused, TargetUnknown, TlsRefused, WriteRefused
+from . import esxcli, vmomi
 from .endpoint import Endpoint
 from .faults import error_from, fault_name
 from .guard import Guard
@@ -75,6 +75,7 @@ class Session:
         self._kept = False
         self._alive = False
         self._wire = vmomi.Wire(vmomi.newest_version(_OLDEST_ACTION))
+        self._executers: dict[Ref, Ref] = {}
         self.content: Any = None
 
     def __enter__(self) -> Session:
@@ -144,10 +145,45 @@ class Session:
 
         An argument may be a function: it is asked in the moment of sending, for values that age (the time).
         ``keep``: what the answer is turned into, as with ``items``. ``must``: it puts back what an earlier write took away, so
-        it leaves although the run has to stop.
+        it leaves although the run has to stop. ``esxcli software.vib.install`` is a command of the host ``ref``, see ``esxcli``.
         """
+
+        def send(leaving: Callable[[], None]) -> Any:
+            if operation.startswith(esxcli.PREFIX):
+                return self._command(ref, operation.removeprefix(esxcli.PREFIX), arguments, repeat=False, leaving=leaving)
+            return self._call(ref, operation, arguments, repeat=False, leaving=leaving, keep=keep)
+
+        return self._through_gate(target, operation, str(ref), send, must)
+
+    def upload(self, target: str, path: str, content: bytes) -> None:
+        """Put a file where ``fetch`` finds it. The same bytes twice are the same file, so it may be repeated."""
+
+        def send(leaving: Callable[[], None]) -> None:
+            def body() -> bytes:
+                leaving()
+                return content
+
+            self._send(body, _read, repeat=True, verb="PUT", path=path)
+
+        self._through_gate(target, "PUT", path, send)
+
+    def remove(self, target: str, path: str, *, must: bool = False) -> None:
+        """Delete a file that ``fetch`` finds; ``must`` as with ``write``."""
+
+        def send(leaving: Callable[[], None]) -> None:
+            def nothing() -> bytes:
+                leaving()
+                return b""
+
+            self._send(nothing, _read, repeat=False, verb="DELETE", path=path)
+
+        self._through_gate(target, "DELETE", path, send, must)
+
+    def _through_gate(
+        self, target: str, operation: str, subject: str, send: Callable[[Callable[[], None]], ResultT], must: bool = False
+    ) -> ResultT:
         if not self._may_write:
-            raise WriteRefused(f"{operation} on {ref} was about to be sent in a run that must not write", target=target)
+            raise WriteRefused(f"{operation} on {subject} was about to be sent in a run that must not write", target=target)
         sent = Sent(target, operation, "waiting")
 
         def leaving() -> None:
@@ -158,7 +194,7 @@ class Session:
                 self.sent.append(sent)
 
         try:
-            result = self._call(ref, operation, arguments, repeat=False, leaving=leaving, keep=keep)
+            result = send(leaving)
         except FleetcareError as problem:
             sent.outcome = problem.kind
             raise
@@ -208,7 +244,33 @@ class Session:
 
     def fetch(self, path: str) -> bytes:
         """A file that the server hands out over HTTPS, such as one of a datastore: ``/folder/DIR/FILE?dcPath=...&dsName=...``."""
-        return self._send(lambda: b"", Reply.body, repeat=True, fetch=path)
+        return self._send(lambda: b"", _read, repeat=True, verb="GET", path=path)
+
+    def esxcli(self, host: Ref, command: str, **arguments: Any) -> list[Any]:
+        """What a command of a host that only looks, ``software.vib.list`` for one, answers: see ``esxcli.answer_of``."""
+        if not esxcli.only_looks(command):
+            raise WriteRefused(f"esxcli {command} may change something, so it is no read")
+        return self._command(host, command, arguments, repeat=True)
+
+    def _command(
+        self, host: Ref, command: str, arguments: dict[str, Any], *, repeat: bool, leaving: Callable[[], None] | None = None
+    ) -> list[Any]:
+        known = self._executers.get(host)
+        executer = known or self._send(lambda: esxcli.ask_for_executer(host), lambda reply: esxcli.executer_of(reply.body()), repeat=True)
+        self._executers[host] = executer
+
+        def prepare() -> bytes:
+            if leaving:
+                leaving()
+            return esxcli.command_call(executer, command, arguments)
+
+        try:
+            return self._send(prepare, lambda reply: esxcli.answer_of(reply.body()), repeat=repeat)
+        except TargetUnknown:
+            if known is None:
+                raise
+        del self._executers[host]  # the host was restarted in the meantime; nothing was executed
+        return self._command(host, command, arguments, repeat=repeat, leaving=leaving)
 
     def knows(self, type_name: str, path: str) -> bool:
         """Whether a property path exists in the API version that is spoken."""
@@ -267,20 +329,28 @@ class Session:
         return self._send(lambda: self._wire.request(ref, info, arguments), consume, repeat=repeat, cookie=self._anonymous)
 
     def _send(
-        self, prepare: Callable[[], bytes], consume: Callable[[Reply], ResultT], *, repeat: bool, cookie: str | None = None, fetch: str = ""
+        self,
+        prepare: Callable[[], bytes],
+        consume: Callable[[Reply], ResultT],
+        *,
+        repeat: bool,
+        cookie: str | None = None,
+        verb: str = "POST",
+        path: str = "",
     ) -> ResultT:
-        """Post, or fetch, and repeat what may be repeated. ``cookie``: another one than the session's, for calls without one."""
+        """Send and repeat what may be repeated. ``cookie``: another one than the session's, for calls without one. ``path``:
+        of a file, which is no SOAP."""
         in_session = cookie is None
         pauses = iter(_PAUSES)
         logged_in_again = False
         while True:
             cookie = self._cookie if in_session else cookie
             try:
-                with self._transport.exchange(prepare, self._headers(cookie or "", fetch), fetch) as reply:
+                with self._transport.exchange(prepare, self._headers(cookie or "", path), verb, path or "/sdk") as reply:
                     self._alive = True
-                    if reply.status == 200:
+                    if reply.status == 200 or (path and reply.status in (201, 204)):
                         return consume(reply)
-                    fault = _file_fault(reply) if fetch else self._fault(reply)
+                    fault = _file_fault(reply, verb) if path else self._fault(reply)
                     lost = fault_name(fault) == "NotAuthenticated"
             except _SessionLost:
                 fault, lost = vmomi.vim.fault.NotAuthenticated(), True
@@ -315,9 +385,11 @@ class Session:
         seconds = next(pauses, None)
         return seconds is not None and self.guard.pause(seconds)
 
-    def _headers(self, cookie: str, fetch: str = "") -> dict[str, str]:
+    def _headers(self, cookie: str, path: str = "") -> dict[str, str]:
         headers = {"Accept-Encoding": "gzip", "User-Agent": "fleetcare.esxi"}
-        if not fetch:
+        if path:
+            headers["Content-Type"] = "application/octet-stream"
+        else:
             headers.update({"Content-Type": "text/xml; charset=utf-8", "SOAPAction": self._wire.action})
         if cookie:
             headers["Cookie"] = f"{_COOKIE}={cookie}"
@@ -370,16 +442,25 @@ class Session:
         for cookie in cookies:
             # Outside of any session: a cookie that is not known any more must not cause a login.
             with contextlib.suppress(FleetcareError):
-                self._send(lambda: body, lambda reply: reply.body(), repeat=True, cookie=cookie)
+                self._send(lambda: body, _read, repeat=True, cookie=cookie)
 
 
-def _file_fault(reply: Reply) -> Any:
-    """A file that is not given, as the fault that the API has for it; 401 is a session that has ended."""
-    fault = {401: vmomi.vim.fault.NotAuthenticated, 403: vmomi.vim.fault.NoPermission, 404: vmomi.vim.fault.FileNotFound}.get(reply.status)
+def _read(reply: Reply) -> bytes:
+    return reply.body()
+
+
+# What HTTP says of a file, as the fault that the API has for it; 401 is a session that has ended.
+_FILE_FAULTS = {401: "NotAuthenticated", 403: "NoPermission", 404: "FileNotFound", 409: "FileLocked", 507: "NoDiskSpace"}
+
+
+def _file_fault(reply: Reply, verb: str) -> Any:
+    name = _FILE_FAULTS.get(reply.status)
     reply.body()
-    if fault is None:
-        raise EndpointUnreachable(f"HTTP {reply.status} instead of a file", hint="503 means that the service is starting or overloaded.")
-    return fault()
+    if name is None:
+        raise EndpointUnreachable(
+            f"HTTP {reply.status} to the {verb} of a file", hint="503 means that the service is starting or overloaded."
+        )
+    return getattr(vmomi.vim.fault, name)()
 
 
 def _cookie_of(reply: Reply) -> str:

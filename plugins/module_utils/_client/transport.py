@@ -99,8 +99,8 @@ class Transport:
         guard.on_stop(self.abort)
 
     @contextlib.contextmanager
-    def exchange(self, prepare: Callable[[], bytes], headers: dict[str, str], fetch: str = "") -> Iterator[Reply]:
-        """One request to /sdk, or a GET of ``fetch``. Raises NotSent, or a FleetcareError when the outcome is unknown.
+    def exchange(self, prepare: Callable[[], bytes], headers: dict[str, str], verb: str = "POST", path: str = "/sdk") -> Iterator[Reply]:
+        """One request. Raises NotSent, or a FleetcareError when the outcome is unknown.
 
         ``prepare`` makes the body in the moment of sending, and may still refuse by raising: until then a connection
         may have taken its time.
@@ -108,7 +108,7 @@ class Transport:
         connection = self._take()
         keep = False
         try:
-            reply = self._exchange(connection, prepare, headers, fetch)
+            reply = self._exchange(connection, prepare, headers, verb, path)
             try:
                 yield reply
             except (OSError, http.client.HTTPException, zlib.error) as problem:
@@ -143,11 +143,11 @@ class Transport:
         for connection in idle:
             connection.close()
 
-    def _exchange(self, connection: _Connection, prepare: Callable[[], bytes], headers: dict[str, str], fetch: str) -> Reply:
+    def _exchange(self, connection: _Connection, prepare: Callable[[], bytes], headers: dict[str, str], verb: str, path: str) -> Reply:
         body = prepare()
         try:
             connection.sock.settimeout(max(0.1, self._guard.remaining(self.endpoint.read_timeout, beyond=GRACE / 2)))
-            connection.request("GET" if fetch else "POST", fetch or "/sdk", body or None, headers)
+            connection.request(verb, path, body or None, headers)
             return Reply(connection.getresponse())
         except (OSError, http.client.HTTPException) as problem:
             raise self._lost(problem) from problem

@@ -32,6 +32,7 @@ __all__ = [
     "newest_version",
     "plain_items",
     "plain_objects",
+    "untyped",
     "vim",
     "vmodl",
 ]
@@ -93,7 +94,9 @@ class UnknownFault(Exception):
         if text is None and detail is None:
             return cls("UnknownAnswer", f"pyvmomi cannot read it ({type(problem).__name__}: {problem}); a newer one may")
         name = "" if detail is None else _local(detail.get(_XSI_TYPE) or detail.tag)
-        return cls(name or "UnknownFault", "" if text is None else text.text or "")
+        # esxcli's own fault says what happened there, and in its text no more than EsxCLI.CLIFault.summary.
+        said = [part.text for part in root.iterfind(".//detail//{*}errMsg") if part.text]
+        return cls(name or "UnknownFault", "; ".join(said) if said else "" if text is None else text.text or "")
 
 
 class Wire:
@@ -266,7 +269,7 @@ def _reader(wsdl_name: str) -> Callable[[ElementTree.Element], Any]:
     if simple:
         return simple
     known = _known(wsdl_name)
-    return _unknown if known is None else _typed_reader(known)
+    return untyped if known is None else _typed_reader(known)
 
 
 @functools.cache
@@ -306,7 +309,7 @@ def _structure(known: type) -> Callable[[ElementTree.Element], Any]:
     def member(tag: str) -> tuple[bool, Callable[[ElementTree.Element], Any]]:
         kind = types.get(_local(tag))
         if kind is None:
-            members[tag] = False, _unknown
+            members[tag] = False, untyped
         elif issubclass(kind, list):
             members[tag] = True, _typed_reader(kind.Item)
         else:
@@ -332,14 +335,14 @@ def _structure(known: type) -> Callable[[ElementTree.Element], Any]:
     return read
 
 
-def _unknown(element: ElementTree.Element) -> Any:
-    """A type newer than pyVmomi's tables: text stays text, children become a dict."""
+def untyped(element: ElementTree.Element) -> Any:
+    """What stands in no table of pyVmomi: text stays text, children become a dict, repeated ones a list."""
     if not len(element):
         return element.text or ""
     result: dict[str, Any] = {}
     for child in element:
         name = _local(child.tag)
-        value = _unknown(child)
+        value = untyped(child)
         if name in result:
             earlier = result[name]
             result[name] = [*earlier, value] if isinstance(earlier, list) else [earlier, value]

@@ -219,7 +219,7 @@ class Answering(FakeTransport):
         super().__init__()
         self.replies = list(replies)
 
-    def exchange(self, prepare: Any, _headers: Any, _fetch: str = "") -> Any:
+    def exchange(self, prepare: Any, _headers: Any, *_way: str) -> Any:
         self.bodies.append(prepare().decode())
         status, body = self.replies.pop(0)
         reply = FakeReply(body)

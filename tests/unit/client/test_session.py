@@ -48,7 +48,7 @@ class FakeTransport:
         self.certificate = "ab" * 32
 
     @contextlib.contextmanager
-    def exchange(self, prepare: Callable[[], bytes], _headers: dict[str, str], _fetch: str = "") -> Iterator[FakeReply]:
+    def exchange(self, prepare: Callable[[], bytes], _headers: dict[str, str], _verb: str = "POST", _path: str = "") -> Iterator[FakeReply]:
         self.before()
         self.bodies.append(prepare().decode())
         self.after()
