@@ -20,8 +20,10 @@ from tests.integration.driver import reach
 from tests.simulator import Simulator
 
 
-def started(session: Session) -> list[Ref]:
-    """Maintenance mode for every host: one task each."""
+def started(session: Session, sim: Simulator) -> list[Ref]:
+    """Maintenance mode for every host, on which no machine runs: one task each."""
+    if any(host["vms"] for host in sim.state()["hosts"].values()):
+        sim.act("vm_power", vm="*", on=False)
     hosts = select_hosts(session, Selection(hosts=("*",)))
     made = [session.write(host.path, host.ref, "EnterMaintenanceMode_Task", timeout=0) for host in hosts]
     return [Ref("Task", task._moId) for task in made]
@@ -38,7 +40,7 @@ def of_methods(sim: Simulator, *methods: str) -> int:
 def test_many_tasks_one_filter(simulator: Callable[..., Simulator]) -> None:
     sim = simulator("fleet", hosts=40)
     with connect(sim) as session:
-        tasks = started(session)
+        tasks = started(session, sim)
         outcome = wait_for_tasks(session, tasks, timeout=20)
     assert set(outcome) == set(tasks) and not [result for result in outcome.values() if isinstance(result, FleetcareError)]
     assert of_methods(sim, "CreateFilter") == of_methods(sim, "DestroyPropertyFilter") == 1
@@ -50,8 +52,8 @@ def test_many_tasks_one_filter(simulator: Callable[..., Simulator]) -> None:
 def test_a_failed_task_is_its_own_error(simulator: Callable[..., Simulator]) -> None:
     sim = simulator("tiny")
     with connect(sim) as session:
-        wait_for_tasks(session, started(session), timeout=20)
-        outcome = wait_for_tasks(session, started(session), timeout=20)
+        wait_for_tasks(session, started(session, sim), timeout=20)
+        outcome = wait_for_tasks(session, started(session, sim), timeout=20)
     faults = {result.fault for result in outcome.values() if isinstance(result, FleetcareError)}
     assert faults == {"InvalidState"}
 
@@ -67,6 +69,6 @@ def test_what_does_not_end_is_told(simulator: Callable[..., Simulator], end: str
     sim = simulator(slow)
     guard = Guard(2 if end == "stop" else 60)
     with connect(sim, guard) as session:
-        outcome = wait_for_tasks(session, started(session), timeout=1 if end == "timeout" else 50)
+        outcome = wait_for_tasks(session, started(session, sim), timeout=1 if end == "timeout" else 50)
     assert {type(result) for result in outcome.values()} == {TimedOut if end == "timeout" else Interrupted}
     assert sim.summary()["sessions"] == []

@@ -13,6 +13,7 @@ from . import soap
 from .errors import SoapFault
 from .faults import FaultScript, ScriptedFault
 from .journal import Journal, JournalEntry
+from .objects import esxcli
 from .paths import compile_path
 from .plain import SECRET, hidden, plain
 from .registry import Call, Managed, Raw
@@ -33,6 +34,7 @@ class Answer:
     drop: bool = False  # close the connection without a word
     hang: bool = False  # never answer, until the other side goes away
     entry: JournalEntry | None = None
+    head: bool = False  # the length of the body and not the body
 
 
 class Dispatcher:
@@ -58,16 +60,22 @@ class Dispatcher:
             call.method = entry.method = request.method
             target = world.find(request.target, call.session)
             self._describe(entry, request, target)
-            rule = self.faults.pick(entry.method, entry.object, entry.host, entry.user)
+            command = entry.args.get("esxcli") if request.method == esxcli.EXECUTE else None
+            rule = self.faults.pick(entry.method, entry.object, entry.host, entry.user, f"esxcli {command}" if command else None)
             if rule is not None and self._before(rule, call, answer):
                 return answer
             ignored = rule is not None and rule.ignore
-            text = soap.reply_text(request.method, "") if ignored else self._execute(call, request, target)
+            nothing = "<returnval></returnval>" if request.method == esxcli.EXECUTE else ""
+            text = soap.reply_text(request.method, nothing) if ignored else self._execute(call, request, target)
             entry.status = "ignored" if ignored else "ok"
         except SoapFault as fault:
-            answer.status = 500
-            text = soap.fault(fault, api)
             entry.status = fault.wire_name.rpartition(".")[2]
+            if call.method == esxcli.EXECUTE and fault.wire_name == esxcli.CLI_FAULT:
+                # esxcli's own faults travel inside an answer that is well (govmomi's ReflectManagedMethodExecuterSoapFault).
+                text = soap.reply_text(call.method, esxcli.fault_result(fault))
+            else:
+                answer.status = 500
+                text = soap.fault(fault, api)
         except Exception as exc:
             print(world.failed(exc), file=sys.stderr)
             answer.status = 500
@@ -123,6 +131,8 @@ class Dispatcher:
         entry.args = {name: hidden(name, value) if name in SECRET else plain(value) for name, value in request.arguments.items()}
         found = target.OPERATIONS.get(request.method) if target is not None else None
         entry.write = found.writes if found is not None else False
+        if request.method == esxcli.EXECUTE and found is not None:
+            entry.args, entry.write = esxcli.described(request.arguments)
 
     def _before(self, rule: ScriptedFault, call: Call, answer: Answer) -> bool:
         """The effects of a scripted fault that come before executing; True when the call ends here. Nothing here holds a lock."""

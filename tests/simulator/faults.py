@@ -21,7 +21,7 @@ CONNECTION_STATES = ("connected", "disconnected", "not_responding")
 class ScriptedFault:
     """One rule. What is left out matches everything or does nothing; several effects may be combined (delay + fault, drop + then_state)."""
 
-    method: str | None = None  # glob over the operation name
+    method: str | None = None  # glob over the operation name; also "esxcli software.vib.*", "PUT /folder/*"
     host: str | None = None  # glob over the host's name
     object: str | None = None  # glob over "HostDateTimeSystem:dateTimeSystem-14"
     user: str | None = None
@@ -104,10 +104,11 @@ class FaultScript:
         with self._lock:
             self._rules.clear()
 
-    def pick(self, method: str, label: str, host: str | None, user: str | None) -> ScriptedFault | None:
+    def pick(self, method: str, label: str, host: str | None, user: str | None, alias: str | None = None) -> ScriptedFault | None:
+        """`alias` is what else a call is known by: "esxcli software.vib.install" for an ExecuteSoap."""
         with self._lock:
             for rule in self._rules:
-                if not rule.matches(method, label, host, user):
+                if not rule.matches(method, label, host, user) and not (alias is not None and rule.matches(alias, label, host, user)):
                     continue
                 rule.seen += 1
                 if rule.seen <= rule.after or (rule.count is not None and rule.hits >= rule.count):

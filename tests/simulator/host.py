@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import hashlib
 import ipaddress
 import uuid
@@ -14,13 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from .clock import Clock, Source
 from .crypto import HostCrypto
-from .profile import Profile
+from .profile import Profile, Ruleset
+from .software import DEFAULT_LEVEL, EXEC_OPTION, base_image
 from .state import NfsMount, RulesetState, ServiceState, StateMap, TimeState
 
 if TYPE_CHECKING:
     from .world import World
 
 PTP_GRANDMASTER = "ptp-grandmaster"
+_NONE = StateMap()
 
 
 def server_name(entry: str) -> str:
@@ -42,6 +45,10 @@ class Host:
         self.connection = "connected"
         self.maintenance = False
         self.powered_on = True
+        # The boot time of the captured host.
+        self.booted = datetime.datetime(2026, 1, 5, 9, 7, 1, 778318, tzinfo=datetime.timezone.utc)
+        self.boots = 0
+        self.reboot_required = False
         self.time = TimeState()
         self.services: StateMap = profile.service_states
         self.rulesets: StateMap = profile.ruleset_states
@@ -63,6 +70,20 @@ class Host:
         self.certificate: dict[str, Any] = {}
         self.crypto = HostCrypto()
         self.managed_by: str | None = None
+        # Software and what guards it; image.py installs, removes and boots.
+        self.software: StateMap = base_image(profile)
+        self.boot_software: StateMap | None = None  # the image that the next boot loads, where it differs
+        self.acceptance = DEFAULT_LEVEL
+        self.secure_boot = False
+        self.require_secure_boot = False
+        self.exec_installed_only = bool(profile.advanced.get(EXEC_OPTION, False))  # as it runs; the option says what the next boot takes
+        self.require_exec_installed_only = False
+        self.tpm: dict[str, Any] = {}
+        self.image_managed = False
+        self.own_rulesets: StateMap = _NONE  # rulesets that the release does not ship: from packages and made by hand
+        self.hand_made: tuple[Ruleset, ...] = ()
+        self.remembered_rulesets: dict[str, RulesetState] = {}  # of rulesets that are gone
+        self.boot_failure: str | None = None
         self.views: dict[str, tuple[Any, Any]] = {}
 
     # ---- identity -------------------------------------------------------------------------------------------------------------
@@ -114,6 +135,9 @@ class Host:
         self._fall_back()
         self.clock.follow(self.world.virtual_now(), self.current_source())
         self.world.ways.look(self)
+
+    def rebooted(self) -> None:
+        """The host has just booted: here goes what a boot does to its settings."""
 
     def clock_offset(self) -> float:
         self.settle()
@@ -197,9 +221,20 @@ class Host:
         question = (direction, protocol, port, address)
         found = self.rulesets.asked.get(question)
         if found is None:
-            states = (self.rulesets[key] for key in self.profile.covering(direction, protocol, port))
+            covering = (
+                *self.profile.covering(direction, protocol, port),
+                *(row.key for row in self._own_covering(direction, protocol, port)),
+            )
+            states = (self.rulesets[key] for key in covering)
             found = self.rulesets.asked[question] = any(state.enabled and admits(state, address) for state in states)
         return found
+
+    def _own_covering(self, direction: str, protocol: str, port: int) -> Iterator[Ruleset]:
+        return (row for row in self.own_rulesets.values() if row.covers(direction, protocol, port))
+
+    def ruleset_row(self, key: str) -> Ruleset | None:
+        """What a ruleset is, whether the release, a package or somebody's hand brought it."""
+        return self.own_rulesets.get(key) or self.profile.rulesets.get(key)
 
     # ---- services and rulesets ------------------------------------------------------------------------------------------------
     def _set_service(self, key: str, *, running: bool | None = None, policy: str | None = None) -> None:
@@ -251,7 +286,8 @@ class Host:
     def toggle_ruleset(self, key: str, enabled: bool) -> None:
         """EnableRuleset / DisableRuleset where they are allowed; an "automatic" service follows its rulesets (DOC8)."""
         self.set_ruleset(key, replace(self.rulesets[key], enabled=enabled))
-        service = self.profile.rulesets[key].owner
+        row = self.ruleset_row(key)
+        service = row.owner if row is not None else None
         if service is None or self.services[service].policy != "automatic":
             return
         if enabled:

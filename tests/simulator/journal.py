@@ -66,7 +66,7 @@ class Journal:
         for entry in entries:
             by_method[entry.method] = by_method.get(entry.method, 0) + 1
         logins = [entry for entry in entries if entry.method == "Login"]
-        soap = [entry for entry in entries if not entry.method.startswith("GET ")]
+        soap = [entry for entry in entries if " " not in entry.method]  # "GET /sdk/...", "PUT /folder/..." are no calls
         return {
             "calls": len(soap),
             "requests": len(entries),

@@ -52,6 +52,16 @@ class Ruleset:
     toggle: bool | None
     ip_list: bool | None
 
+    def covers(self, direction: str, protocol: str, port: int) -> bool:
+        """Whether one of its rules has this destination port."""
+        return any(
+            rule.direction == direction
+            and rule.protocol == protocol
+            and rule.port_type == "dst"
+            and rule.port <= port <= (rule.end_port or rule.port)
+            for rule in self.rules
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Profile:
@@ -79,17 +89,7 @@ class Profile:
         key = (direction, protocol, port)
         found = self.ports.get(key)
         if found is None:
-            found = tuple(
-                row.key
-                for row in self.rulesets.values()
-                if any(
-                    rule.direction == direction
-                    and rule.protocol == protocol
-                    and rule.port_type == "dst"
-                    and rule.port <= port <= (rule.end_port or rule.port)
-                    for rule in row.rules
-                )
-            )
+            found = tuple(row.key for row in self.rulesets.values() if row.covers(direction, protocol, port))
             self.ports[key] = found
         return found
 
@@ -190,7 +190,7 @@ def _rulesets(spec: dict[str, Any], services: dict[str, Service], owners: dict[s
         out[key] = Ruleset(
             key=key,
             label=row.get("label_6_5", row["label"]) if old else row["label"],
-            rules=tuple(_rule(text) for text in (row.get("rules_6_5", row["rules"]) if old else row["rules"])),
+            rules=tuple(rule_of(text) for text in (row.get("rules_6_5", row["rules"]) if old else row["rules"])),
             enabled=default.get(seen, next(iter(default.values()))),
             required=row.get("required", False),
             service=service if service in services else None,
@@ -201,7 +201,8 @@ def _rulesets(spec: dict[str, Any], services: dict[str, Service], owners: dict[s
     return out
 
 
-def _rule(text: str) -> Rule:
+def rule_of(text: str) -> Rule:
+    """ "in tcp 8080-8090", "out udp src 68"."""
     direction, protocol, *rest = text.split()
     low, _dash, high = rest[-1].partition("-")
     return Rule(

@@ -88,6 +88,7 @@ class Managed:
     OPERATIONS: ClassVar[dict[str, Operation]] = {}
     PROPERTIES: ClassVar[dict[str, Callable[[Any], Any]]] = {}
     FAMILIES: ClassVar[list[type[Managed]]] = []
+    UNTYPED: ClassVar[dict[str, type[Managed]]] = {}  # wire name -> what pyVmomi's tables do not have
 
     def __init_subclass__(cls, **more: Any) -> None:
         super().__init_subclass__(**more)
@@ -103,6 +104,8 @@ class Managed:
         cls.PROPERTIES = properties
         if "TYPE" in vars(cls):
             Managed.FAMILIES.append(cls)
+        elif "WIRE" in vars(cls):
+            Managed.UNTYPED[vars(cls)["WIRE"]] = cls
 
     def __init__(self, world: World, moid: str) -> None:
         self.world = world
@@ -159,10 +162,11 @@ class Managed:
 def coverage() -> list[tuple[str, str, str, bool, str]]:
     """(managed object, operation, privilege, writes, note) for every operation there is."""
     rows = [("any", "Fetch", "the property's own", False, "one property")]
-    for family in Managed.FAMILIES:
+    families = [(VmomiSupport.GetWsdlName(family.TYPE), family) for family in Managed.FAMILIES]
+    for name, family in [*families, *Managed.UNTYPED.items()]:
         for found in family.OPERATIONS.values():
             if found.name == "Fetch":
                 continue
             note = "anonymous" if found.anonymous else ("host must answer" if found.needs_host else "")
-            rows.append((VmomiSupport.GetWsdlName(family.TYPE), found.name, found.privilege, found.writes, note))
+            rows.append((name, found.name, found.privilege, found.writes, note))
     return sorted(rows)

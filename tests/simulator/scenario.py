@@ -12,7 +12,9 @@ from typing import Any
 
 from . import faults, license, profile
 from .errors import ScenarioError
+from .hardware import FEATURES
 from .profile import near
+from .software import LEVELS
 
 FOLDER = Path(__file__).parent / "scenarios"
 
@@ -140,6 +142,26 @@ HOST_OPTIONS = {
     "firewall_info": choice("normal", "unset"),
     "keeps_list_when_all_ip": flag,
     "empty_list_fault": optional(_FAULT_CLASS),
+    "nvme_commands": choice("controller", "device", "none"),
+    "reboot_seconds": number,
+    "notice_seconds": number,
+    "comes_back": choice("connected", "disconnected", "never"),
+    "power_answer": choice("task", "back"),
+    "power_works": flag,
+    "acceptance_below_secure_boot": choice("refused", "taken"),
+    "secure_boot_install": choice("refused", "boot_fails"),
+    "forced_below_level": choice("refused", "taken"),
+    "image_managed_install": choice("taken", "refused"),
+    "gunzip_checksum_needed": flag,
+    "refresh_after_install": flag,
+    "custom_ruleset_controllable": flag,
+    "custom_ruleset_remembered": flag,
+    "put_existing": one_of(200, 201),
+    "no_space_status": one_of(500, 507),
+    "extensibility_rules": flag,
+    "secure_boot_told": flag,
+    "esxcli_privilege": text,
+    "esxcli_errors": choice("lines", "joined"),
 }
 
 VCENTER_OPTIONS = {
@@ -289,6 +311,9 @@ MACHINE = keys(
     key=text,
     disks=many(keys(gb=whole, provider=text, key=text)),
     power=choice("on", "off"),
+    pinned=flag,
+    agent=flag,
+    guest=keys(name=text, addresses=many(address)),
     autostart=flag,
     state=choice("orphaned", "inaccessible", "invalid"),
     annotation=text,
@@ -313,6 +338,56 @@ CERTIFICATE = keys(
     status=choice("unknown", "expired", "expiring", "expiringShortly", "expirationImminent", "good"),
 )
 
+# Rulesets that no release ships, in a package or made by hand; rules as in profiles/rulesets.yml.
+OWN_RULESET = needs(keys(key=text, rules=many(text), enabled=flag), "key", "rules")
+SOFTWARE = needs(
+    keys(
+        name=text,
+        version=text,
+        vendor=text,
+        acceptance=choice(*LEVELS),
+        summary=text,
+        description=text,
+        maintenance_required=flag,
+        live_install=flag,
+        live_remove=flag,
+        tags=many(text),
+        files=many(text),
+        depends=many(text),
+        conflicts=many(text),
+        payloads=many(text),
+        signed=flag,
+        rulesets=many(OWN_RULESET),
+    ),
+    "name",
+)
+DATASTORE = needs(keys(name=text, shared=flag, free_mb=number, accessible=flag, read_only=flag), "name")
+
+# Hardware that is not the profile's; see hardware.py, which knows the names of devices.
+HARDWARE = keys(
+    captured=flag,
+    told=flag,
+    vendor=text,
+    model=text,
+    firmware=choice("UEFI", "BIOS"),
+    memory_gb=number,
+    memory_bytes=whole,
+    cpu=keys(
+        vendor=choice("intel", "amd", "hygon"), family=whole, model=whole, stepping=whole, brand=text, missing=many(choice(*FEATURES))
+    ),
+    pci=many(
+        needs(
+            keys(
+                **{"is": text, "address": text, "driver": text, "nvme": text, "passthrough": choice("no", "capable", "enabled", "active")}
+            ),
+            "is",
+        )
+    ),
+    graphics=many(keys(name=text, vendor=text, address=text, type=text, memory_mb=whole)),
+    boot=keys(name=text, vendor=text, model=text, gb=number, usb=flag, network=flag),
+    software_fcoe=flag,
+)
+
 HOST = keys(
     count=whole,
     name=text,
@@ -321,6 +396,7 @@ HOST = keys(
     cluster=optional(text),
     folder=optional(text),
     state=choice("connected", "disconnected", "not_responding", "maintenance"),
+    reboot_required=flag,
     clock=keys(offset=offset, drift_ppm=number),
     time=keys(
         servers=many(text),
@@ -352,12 +428,22 @@ HOST = keys(
     vms=whole,
     sockets=whole,
     cores=whole,
+    hardware=HARDWARE,
     license=text,
     evaluation_days=number,
     features_in_use=many(text),
     certificate=CERTIFICATE,
     crypto=keys(mode=choice("incapable", "prepared", "safe"), provider=text, tpm=flag),
     options=keys(**HOST_OPTIONS),
+    software=many(SOFTWARE),
+    acceptance=choice(*LEVELS),
+    secure_boot=flag,
+    require_secure_boot=flag,
+    exec_installed_only=flag,
+    require_exec_installed_only=flag,
+    tpm=keys(version=choice("1.2", "2.0"), mode=choice("TPM", "NONE")),
+    image_managed=flag,
+    datastores=many(DATASTORE),
 )
 
 
@@ -379,10 +465,15 @@ SCENARIO = keys(
         name=text,
         address=address,
         clock=keys(offset=number),
+        runs_on=text,
+        machine=text,
         license=text,
         evaluation_days=number,
         vsan_licenses=named(text),
         options=keys(**VCENTER_OPTIONS),
+    ),
+    clusters=named(
+        keys(drs=choice("manual", "partiallyAutomated", "fullyAutomated"), ha=flag, admission_control=flag, admission_control_holds=flag)
     ),
     licenses=many(LICENSE),
     license_options=keys(**LICENSE_OPTIONS),

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from .dispatch import Answer, Dispatcher
 from .journal import JournalEntry
-from .objects.datastore_files import datastore_file
+from .objects import datastore_files
 from .versions import service_versions
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ _LIMIT = 64 << 20  # of a request body
 _GZIP_FROM = 1024
 _REASONS = {
     200: "OK",
+    201: "Created",
+    204: "No Content",
     400: "Bad Request",
     401: "Unauthorized",
     403: "Forbidden",
@@ -39,6 +41,7 @@ _REASONS = {
     413: "Content Too Large",
     500: "Internal Server Error",
     503: "Service Unavailable",
+    507: "Insufficient Storage",
 }
 
 
@@ -265,37 +268,46 @@ class _Connection:
                 new_connection=self.fresh,
                 received=received,
             )
-        if method == "GET":
-            return self._get(dispatcher, path, query, headers)
+        if method == "GET" or path.startswith("/folder"):
+            return self._file(dispatcher, method, path, query, headers, body, received)
         return Answer(status=405 if path == "/sdk" else 404, body=b"", content_type="text/plain")
 
-    def _get(self, dispatcher: Dispatcher, path: str, query: str, headers: dict[str, str]) -> Answer:
-        """Plain files; journalled under "GET ..." and not counted as calls."""
+    def _file(
+        self, dispatcher: Dispatcher, method: str, path: str, query: str, headers: dict[str, str], body: bytes, received: int
+    ) -> Answer:
+        """Plain files and those of datastores; journalled under "GET ..." and the like, and not counted as calls."""
         world: World = dispatcher.world
         session = world.sessions.find(headers.get("cookie"))
+        if session is None and path.startswith("/folder"):
+            session = world.basic(headers.get("authorization", ""))
+        folder = datastore_files.Request(world, session, method, path, query, body) if path.startswith("/folder") else None
+        store = folder.store if folder is not None else None
         entry = dispatcher.journal.open(
             JournalEntry(
                 0,
                 time.time(),
                 session.short if session else None,
                 session.user.name if session else None,
-                f"GET {path}",
-                "",
-                None,
-                {},
-                False,
-                0,
+                f"{method} {path}",
+                store.label if store is not None else "",
+                store.mounts[0].state.name if store is not None and len(store.mounts) == 1 else None,
+                folder.described() if folder is not None else {},
+                method in ("PUT", "DELETE"),
+                received,
                 0,
                 "ok",
                 0.0,
                 self.fresh,
             )  # fmt: skip
         )
-        rule = dispatcher.faults.pick(entry.method, "", None, entry.user)
+        rule = dispatcher.faults.pick(entry.method, entry.object, entry.host, entry.user)
         if rule is not None:
             if rule.delay:
                 world.stopping.wait(rule.delay)
-            if rule.hang or rule.drop:
+            if rule.expire_session and session is not None:
+                world.sessions.end(session)
+                session = None
+            if rule.hang or rule.drop == "before" or (rule.drop and folder is None):
                 entry.status = "hanging" if rule.hang else "dropped"
                 return Answer(hang=rule.hang, drop=bool(rule.drop), entry=entry)
             if rule.http is not None:
@@ -303,16 +315,21 @@ class _Connection:
                 return Answer(status=rule.http, body=rule.text.encode(), content_type="text/plain", entry=entry)
         if path == "/sdk/vimServiceVersions.xml":
             return Answer(body=service_versions(world.api).encode(), entry=entry)
-        if path.startswith("/folder/"):
-            status, text = datastore_file(world, session, path, query)
-            entry.status = "ok" if status == 200 else f"http {status}"
-            return Answer(status=status, body=text.encode(), content_type="text/plain; charset=utf-8", entry=entry)
+        if folder is not None:
+            folder.session = session
+            status, content = (folder.success, b"") if rule is not None and rule.ignore else folder.answer()
+            entry.status = "ok" if status < 300 else f"http {status}"
+            if rule is not None and rule.drop == "after":
+                entry.status = "dropped"
+                return Answer(drop=True, entry=entry)
+            kind = "text/plain; charset=utf-8" if path.endswith(".vmx") else "application/octet-stream"
+            return Answer(status=status, body=content, content_type=kind, entry=entry, head=method == "HEAD")
         entry.status = "http 404"
         return Answer(status=404, body=b"", content_type="text/plain", entry=entry)
 
     def _send(self, answer: Answer, headers: dict[str, str], close: bool) -> None:
         body, extra = answer.body, ""
-        accepts = "gzip" in headers.get("accept-encoding", "").lower()
+        accepts = "gzip" in headers.get("accept-encoding", "").lower() and not answer.head
         if accepts and len(body) > _GZIP_FROM and self.listener.dispatcher().world.gzip:
             # Level 1: a simulator must not spend its CPU on small replies.
             body, extra = gzip.compress(body, 1, mtime=0), "Content-Encoding: gzip\r\n"
@@ -323,4 +340,4 @@ class _Connection:
             f"HTTP/1.1 {answer.status} {_REASONS.get(answer.status, 'Status')}\r\nContent-Type: {answer.content_type}\r\n{extra}{lines}"
             f"Cache-Control: no-cache\r\n{'Connection: close' + chr(13) + chr(10) if close else ''}Content-Length: {len(body)}\r\n\r\n"
         )
-        self.connection.sendall(head.encode("latin-1") + body)
+        self.connection.sendall(head.encode("latin-1") + (b"" if answer.head else body))

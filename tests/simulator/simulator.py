@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from . import image, software, tls
 from . import scenario as scenarios
-from . import tls
 from .control import Control
 from .dispatch import Dispatcher
 from .errors import ScenarioError
@@ -94,8 +94,10 @@ class Simulator:
         own = self._folder / "vcenter"
         own.mkdir(mode=0o700, exist_ok=True)
         self.world.crypto.attach(self._key_servers, own)
+        self.world.power.before_start = True
         for action in self.scenario.data.get("begin", ()):
             self.act(**action)
+        self.world.power.before_start = False
 
     def stop(self) -> None:
         self.world.stopping.set()
@@ -325,6 +327,10 @@ def _maintenance(world: World, item: Any, on: bool = True) -> None:
     item.state.maintenance = bool(on)
 
 
+def _reboot_required(world: World, item: Any, on: bool = True) -> None:
+    item.state.reboot_required = bool(on)
+
+
 def _option(world: World, item: Any, name: str, value: Any) -> None:
     item.state.options = {**item.state.options, name: value}
 
@@ -533,6 +539,46 @@ def _vm_busy(world: World, item: Any, vm: str, on: bool = True) -> None:
     world.touch()
 
 
+def _hand_made_ruleset(world: World, item: Any, key: str, rules: list[str], enabled: bool = True, loaded: bool = True) -> None:
+    """Somebody puts a file into /etc/vmware/firewall and, unless `loaded` is false, has the firewall read it."""
+    row = scenarios.OWN_RULESET({"key": key, "rules": rules, "enabled": enabled}, "act hand_made_ruleset")
+    image.place_by_hand(item.state, software.ruleset_row(row, "act hand_made_ruleset"), loaded=loaded)
+
+
+def _install_software(world: World, item: Any, **row: Any) -> None:
+    """A package comes in past all checks, as from an image; its rulesets are loaded."""
+    package = software.package_row(scenarios.SOFTWARE(row, "act install_software"), "act install_software")
+    item.state.software = item.state.software.changed(package.name, package)
+    image.refresh(item.state)
+
+
+def _remove_software(world: World, item: Any, name: str) -> None:
+    known = item.state.software
+    item.state.software = type(known)({key: row for key, row in known.items() if key != _known(name, known)})
+    image.refresh(item.state)
+
+
+def _acceptance(world: World, item: Any, level: str) -> None:
+    item.state.acceptance = software.check_level(level, "act acceptance: level")
+
+
+def _image_state(name: str) -> Callable[..., None]:
+    return lambda world, item, on=True: setattr(item.state, name, bool(on))
+
+
+def _datastore(
+    world: World, item: Any, name: str, free_mb: float | None = None, accessible: bool | None = None, read_only: bool | None = None
+) -> None:
+    stores = [one for host in world.hosts for one in host.stores if one.title == name]
+    if not stores:
+        known = [one.title for host in world.hosts for one in host.stores]
+        raise ScenarioError(f"act datastore: no datastore '{name}': {near(name, known)}")
+    for store in stores:
+        store.free = store.free if free_mb is None else int(free_mb * (1 << 20))
+        store.usable = store.usable if accessible is None else bool(accessible)
+        store.read_only = store.read_only if read_only is None else bool(read_only)
+
+
 def _crypto_option(world: World, item: Any, name: str, value: Any) -> None:
     world.crypto.options.update(scenarios.keys(**scenarios.CRYPTO_OPTIONS)({name: value}, "act crypto_option"))
     for machine in world.crypto.machines():
@@ -543,7 +589,7 @@ _FOR_ALL = {"time_server"}
 _OF_KEYS = {"stop_key_server", "start_key_server", "cut_key_server", "trust_client", "distrust_clients", "renew_server_certificate"}
 _OF_SERVER = {
     "add_license", "remove_license", "vcenter_license", "license_option", "replace_vcenter", "rename_provider", "provider_available", "move_vm",
-    "vm_state", "vm_power", "vm_busy", "crypto_option", "activate_key", "deactivate_key", "compromise_key", "destroy_key",
+    "vm_state", "vm_power", "vm_busy", "crypto_option", "datastore", "activate_key", "deactivate_key", "compromise_key", "destroy_key",
 } | _OF_KEYS  # fmt: skip
 ACTIONS: dict[str, Callable[..., None]] = {
     "connect": _connection("connected"),
@@ -551,6 +597,7 @@ ACTIONS: dict[str, Callable[..., None]] = {
     "disconnect": _connection("disconnected"),
     "not_responding": _connection("not_responding"),
     "maintenance": _maintenance,
+    "reboot_required": _reboot_required,
     "set_clock": _set_clock,
     "set_servers": _set_servers,
     "start_service": _service("start_service"),
@@ -595,4 +642,12 @@ ACTIONS: dict[str, Callable[..., None]] = {
     "vm_power": _vm_power,
     "vm_busy": _vm_busy,
     "crypto_option": _crypto_option,
+    "hand_made_ruleset": _hand_made_ruleset,
+    "install_software": _install_software,
+    "remove_software": _remove_software,
+    "acceptance": _acceptance,
+    "secure_boot": _image_state("secure_boot"),
+    "require_secure_boot": _image_state("require_secure_boot"),
+    "image_managed": _image_state("image_managed"),
+    "datastore": _datastore,
 }

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from . import software
 from .crypto import host_dump
-from .objects import certificate_manager
+from .objects import certificate_manager, datastore_files
 from .ways import HEARTBEAT, HTTPS
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def snapshot(world: World) -> dict[str, Any]:
             f"{one.name} ({one.id})": world.licenses.told(one) for one in world.licenses.holders.values() if one.kind == "cluster"
         },
         "crypto": world.crypto.dump(),
+        "datastores": datastore_files.dump(world),
         "hosts": {_unique(item, world): _host(item) for item in world.hosts},
     }
 
@@ -55,6 +57,9 @@ def _host(item: Any) -> dict[str, Any]:
         "profile": host.profile.name,
         "connection": host.connection,
         "maintenance": host.maintenance,
+        "powered_on": host.powered_on,
+        "boots": host.boots,
+        "reboot_required": host.reboot_required,
         "clock_offset": round(offset, 3),
         "drift_ppm": clock.drift_ppm,
         "synced": synced,
@@ -95,10 +100,12 @@ def _host(item: Any) -> dict[str, Any]:
         "vsan": host.vsan,
         "advanced": dict(sorted(host.advanced.items())),
         "vms": len(item.machines),
+        "running_vms": sum(machine.powered_on for machine in item.machines),
         "sockets": host.hardware["packages"],
         "cores": host.hardware["cores"],
         "license": host.world.licenses.told(host.world.licenses.holders[item.moid]),
         "crypto": host_dump(host.crypto),
+        "software": software.dump(host),
         "certificate": {
             "days": round(certificate_manager.days_left(host), 1),
             "status": certificate_manager.status(host),

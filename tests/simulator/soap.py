@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
+from xml.etree import ElementTree
 from xml.parsers.expat import ExpatError, ParserCreate
 
 from pyVmomi import VmomiSupport
@@ -39,17 +40,35 @@ class Signature:
     parameters: dict[str, Parameter]
     result: Any
     since: str
+    by_hand: bool = False  # its arguments are of types that pyVmomi's tables lack
 
 
-# Operations in no WSDL table (facts.md 6.3): pyVmomi sends Fetch for every attribute that is read.
-_UNLISTED = {"Fetch": Signature({"prop": Parameter("prop", str, False)}, object, "vmodl.version.version0")}
+_V0 = "vmodl.version.version0"
+# Operations in no WSDL table (facts.md 6.3): pyVmomi sends Fetch for every attribute that is read. The others are internal API, as
+# govmomi's internal/types.go has them; since when they exist is not written there (esxcli came with 5.0).
+UNLISTED = {
+    "Fetch": Signature({"prop": Parameter("prop", str, False)}, object, _V0),
+    "RetrieveManagedMethodExecuter": Signature({}, object, _V0),
+    "RetrieveDynamicTypeManager": Signature({}, object, _V0),
+    "ExecuteSoap": Signature(
+        {
+            "moid": Parameter("moid", str, False),
+            "version": Parameter("version", str, False),
+            "method": Parameter("method", str, False),
+            "argument": Parameter("argument", object, True),
+        },
+        object,
+        _V0,
+        by_hand=True,
+    ),
+}
 _signatures: dict[str, Signature | None] = {}
 
 
 def signature(name: str) -> Signature | None:
     """The operation's signature from pyVmomi's tables, None when nobody knows the name."""
     if name not in _signatures:
-        found = _UNLISTED.get(name)
+        found = UNLISTED.get(name)
         if found is None:
             try:
                 info = VmomiSupport.GetWsdlMethod("urn:vim25", name).info
@@ -135,7 +154,7 @@ class _Reader:
                 self.argument(name, tag, attributes)
 
     def argument(self, name: str, tag: str, attributes: dict[str, str]) -> None:
-        if self.signature is None:
+        if self.signature is None or self.signature.by_hand:
             self.skip_depth = 1
             return
         parameter = self.signature.parameters.get(name)
@@ -181,7 +200,25 @@ def read(payload: bytes, api: Api) -> Request:
         raise SoapFault("InvalidRequest", f"Cannot parse the arguments of method {reader.method()}: {exc}") from None
     if reader.request is None:
         raise SoapFault("InvalidRequest", "No method in the request's SOAP body")
+    if reader.signature is not None and reader.signature.by_hand:
+        _by_hand(reader.request, reader.signature, payload)
     return reader.request
+
+
+def _by_hand(request: Request, found: Signature, payload: bytes) -> None:
+    """Texts as texts, anything with parts as a list of dictionaries."""
+    body = ElementTree.fromstring(payload).find(f"{{{_ENVELOPE}}}Body")
+    method = next(iter(body)) if body is not None else None
+    for row in method if method is not None else ():
+        name = row.tag.rpartition("}")[2]
+        if name == "_this":
+            continue
+        if name not in found.parameters:
+            raise SoapFault("InvalidRequest", f"Unexpected element {name} while parsing call information for method {request.method}")
+        if found.parameters[name].type is str:
+            request.arguments[name] = row.text or ""
+        else:
+            request.arguments.setdefault(name, []).append({part.tag.rpartition("}")[2]: part.text or "" for part in row})
 
 
 def check_arguments(request: Request, found: Signature) -> None:

@@ -61,6 +61,7 @@ class Ways:
 
     def tick(self) -> None:
         """Hosts whose time is up are lost now."""
+        self.world.power.tick()
         if self._shut:
             now = self.world.virtual_now()
             for shut in list(self._shut.values()):

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import hashlib
 import ipaddress
@@ -18,6 +19,8 @@ from typing import Any
 
 from pyVmomi import VmomiSupport, vim
 
+from . import hardware as devices
+from . import image
 from . import profile as profiles
 from .crypto import Crypto
 from .errors import ScenarioError, SoapFault
@@ -27,6 +30,7 @@ from .objects import service
 from .objects.builder import Builder
 from .objects.events import make_event
 from .objects.tasks import start as start_task
+from .power import Power
 from .profile import Profile, near
 from .registry import Call, Managed
 from .scenario import Scenario, scaled
@@ -83,6 +87,9 @@ class World:
         self._named: dict[str, Any] | None = None
         self._numbers = iter(range(1, 1_000_000_000))
         self.root: Any = None
+        self.clusters: dict[str, dict[str, Any]] = {name: dict(row or {}) for name, row in data.get("clusters", {}).items()}
+        self.has_own_machine = False
+        self.power = Power(self)
         self.ways = Ways(self)
         self._build(scaled(data.get("hosts", []), hosts))
         if self.kind == "esxi" and self.hosts:
@@ -108,6 +115,18 @@ class World:
         if session.user.unlimited:
             return True
         return session.user.has(privilege, target.path_names)
+
+    def basic(self, header: str) -> Session | None:
+        """A session for one request with HTTP basic authentication, which /folder takes (community.vmware vsphere_copy)."""
+        kind, _space, coded = header.partition(" ")
+        try:
+            name, _colon, password = base64.b64decode(coded, validate=True).decode().partition(":")
+        except ValueError:
+            return None
+        user = self.users.get(name)
+        if kind.lower() != "basic" or user is None or user.password != password:
+            return None
+        return Session(user, "", "", "en")
 
     def check(self, call: Call, privilege: str, target: Managed) -> None:
         """NoPermission unless the session's user holds the privilege on the object's entity."""
@@ -177,6 +196,8 @@ class World:
     def unreachable(self, host: Any) -> SoapFault | None:
         """Why a call that needs the host itself cannot be passed on to it. A host that its firewall has cut off is not responding, too."""
         state = host.state.connection
+        if not host.state.powered_on and state == "connected":  # vCenter has not noticed yet
+            state = "notResponding"
         if state == "disconnected":
             return SoapFault(
                 "HostNotConnected", f"The host {host.state.name} is not connected: the operation is not allowed in the current state."
@@ -187,11 +208,22 @@ class World:
 
     def lets_client_in(self, peer: str) -> bool:
         """Whether a stand-alone host's firewall admits a client to the HTTPS port. vCenter's own is no host's business."""
+        if self.power.busy:
+            with self.lock:
+                self.power.tick()
+        if self.power.endpoint_down:
+            return False
         return self.kind != "esxi" or self.hosts[0].state.lets_in_from("tcp", HTTPS, self.client_address or peer)
 
     def cuts(self, peer: str) -> bool:
         """Whether a client's connection that stands is at its end."""
-        return not self.lets_client_in(peer) and self.hosts[0].option("firewall_established") == "cut"
+        if self.lets_client_in(peer):
+            return False
+        return self.power.endpoint_down or self.hosts[0].option("firewall_established") == "cut"
+
+    def cluster_settings(self, item: Any) -> dict[str, Any]:
+        """What the scenario says of a host's cluster."""
+        return self.clusters.get(item.above.title, {}) if hasattr(item.above, "_settings") else {}
 
     def named(self, name: str) -> Any:
         """The host that a name or an address leads to, None for nobody."""
@@ -234,6 +266,8 @@ class World:
             builder.machines(
                 row, 1 + sum(one.get("count", 1) for one in self.scenario.data["virtual_machines"][:index]), f"virtual_machines[{index}]"
             )
+        if "runs_on" in self.scenario.data.get("vcenter", {}):
+            builder.own_machine(self.scenario.data["vcenter"])
         if self.kind == "esxi" and len(self.hosts) != 1:
             raise ScenarioError(f"scenario '{self.scenario.name}': kind esxi needs exactly one host, this makes {len(self.hosts)}")
         try:
@@ -296,6 +330,7 @@ class World:
         state = row.get("state", "connected")
         host.connection = {"disconnected": "disconnected", "not_responding": "notResponding"}.get(state, "connected")
         host.maintenance = state == "maintenance"
+        host.reboot_required = row.get("reboot_required", False)
         policy = row.get("default_policy", {})
         host.incoming_blocked = policy.get("incoming_blocked", True)
         host.outgoing_blocked = policy.get("outgoing_blocked", True)
@@ -307,6 +342,7 @@ class World:
         host.vsan = row.get("vsan", False)
         host.hardware = shared["hardware"]
         host.certificate = row.get("certificate", {})
+        image.begin(host, row, shared)
         host.managed_by = row.get("managed_by") if self.kind == "esxi" else self.address
         if "state" not in shared:
             shared["state"] = _time_state(settings)
@@ -373,11 +409,15 @@ class World:
     def power_off(self, item: Any) -> None:
         """A host loses power, and vCenter its connection."""
         self.crypto.went_down(item)
+        self.power.went_down(item)
         if self.kind == "vcenter":
             self.set_connection(item, "not_responding")
 
     def power_on(self, item: Any, push: bool = True) -> None:
+        if not image.boot(item.state):
+            return  # it stands at a purple screen
         item.state.powered_on = True
+        self.power.booted(item)
         if self.kind == "vcenter" and push:
             self.set_connection(item, "connected")
             return
@@ -389,8 +429,6 @@ class World:
     def reboot(self, item: Any, push: bool = True) -> None:
         self.power_off(item)
         self.power_on(item, push)
-        if self.kind == "esxi":
-            self.sessions.clear()
 
     def replace(self, name: str | None, providers: list[dict[str, Any]]) -> None:
         """Another vCenter takes over the hosts: it knows no provider but those that it is given, no event, no task, no session, no
@@ -449,16 +487,17 @@ def parsed_networks(texts: Any, where: str) -> tuple[tuple[str, int], ...]:
 
 
 def _hardware(release: Profile, row: dict[str, Any], where: str) -> dict[str, Any]:
-    """The profile's hardware, with the processors of the scenario. No hyper-threading, as on the captured host."""
+    """The profile's hardware, with that of the scenario. No hyper-threading, as on the captured host."""
+    base = devices.made(release.hardware, row["hardware"], where) if "hardware" in row else release.hardware
     if "sockets" not in row and "cores" not in row:
-        return release.hardware
+        return base
     sockets = row.get("sockets", 1 if "cores" in row else release.hardware["packages"])
     cores = row.get("cores", sockets * release.hardware["cores"] // release.hardware["packages"])
     if sockets < 1 or cores < sockets or cores % sockets:
         raise ScenarioError(
             f"{where}: {cores} cores on {sockets} sockets: `cores` are those of all sockets together, the same number on each"
         )
-    return {**release.hardware, "packages": sockets, "cores": cores, "threads": cores}
+    return {**base, "packages": sockets, "cores": cores, "threads": cores}
 
 
 def _mount(row: dict[str, Any], where: str) -> NfsMount:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
+import itertools
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +75,24 @@ class Builder:
             datacenter.shares.append(found)
         return found
 
+    def _own_store(self, datacenter: Datacenter, row: dict[str, Any], state: Host) -> Datastore:
+        """A datastore that an entry of the scenario names: one for all hosts that share it, else one for each host."""
+        shared = row.get("shared", False)
+        name = row["name"].replace("{host}", state.name.partition(".")[0])
+        known = {item.title: item for item in (*datacenter.stores, *datacenter.shares)}
+        found: Datastore | None = known.get(name) if shared else None
+        if found is None:
+            # vCenter gives the second "datastore1" of a datacenter another name, "datastore1 (1)".
+            free = (f"{name} ({number})" for number in itertools.count(1))
+            name = next(one for one in free if one not in known) if name in known else name
+            found = self.world.add(Datastore(self.world, self.world.next_id("datastore-"), name, datacenter.folders["datastore"]))
+            found.datacenter = datacenter
+            found.free = int(row.get("free_mb", 1 << 19) * (1 << 20))
+            found.usable = row.get("accessible", True)
+            found.read_only = row.get("read_only", False)
+            datacenter.shares.append(found)
+        return found
+
     def folder(self, datacenter: Datacenter, path: str, role: str = "host") -> Folder:
         """A (nested) folder of hosts or of machines, "rack-1/upper"."""
         above = datacenter.folders[role]
@@ -111,8 +130,11 @@ class Builder:
         moid = "ha-host" if self.esxi else self.world.next_id("host-")
         made = self.world.add(HostSystem(self.world, moid, state, parent, datacenter))
         self.world.hosts.append(made)
-        for store in datacenter.stores:
+        made.own_stores = "datastores" in row
+        for store in [] if made.own_stores else datacenter.stores:
             store.mounts.append(made)
+        for one in row.get("datastores", ()):
+            self._own_store(datacenter, one, state).mounts.append(made)
         for share in state.nfs:
             self.share(datacenter, share).mounts.append(made)
         for network in datacenter.nets:
@@ -154,6 +176,10 @@ class Builder:
             made.powered_on = row.get("power", "on") == "on"
             made.autostart = row.get("autostart", False)
             made.state = row.get("state")
+            made.pinned = row.get("pinned", False)
+            made.agent = row.get("agent", False)
+            made.guest_name = row.get("guest", {}).get("name")
+            made.guest_addresses = tuple(row.get("guest", {}).get("addresses", ()))
             if made.state is not None:
                 made.powered_on = False
             file = made.files
@@ -176,6 +202,18 @@ class Builder:
             made.tags = list(row.get("tags", ()))
             for field in made.custom:
                 world.custom_field(field)
+
+    def own_machine(self, row: dict[str, Any]) -> None:
+        """vCenter itself, a machine on one of its hosts, told of by VMware Tools with the name and the address that hosts know."""
+        world = self.world
+        runs = row["runs_on"]
+        item = next((one for one in world.hosts if one.state.name == runs), None)
+        if item is None:
+            raise ScenarioError(f"vcenter.runs_on: no host '{runs}'")
+        made = self._machine(row.get("machine", "vcenter"), item.datacenter.folders["vm"], item, item.above.pool)
+        made.listed = made.is_endpoint = world.has_own_machine = True
+        made.autostart = True
+        made.guest_name, made.guest_addresses = world.name, (world.address,)
 
     def _pool(self, compute: Any, path: str) -> ResourcePool:
         """A (nested) pool below the root pool of a cluster, "gold/inner"."""

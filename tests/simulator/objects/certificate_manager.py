@@ -10,7 +10,7 @@ from pyVmomi import vim
 
 from ..license import DAY
 from ..plain import data
-from ..registry import prop
+from ..registry import Call, operation, prop
 from ..xmlwrite import frozen
 from .host_part import HostPart
 
@@ -49,6 +49,11 @@ def subject(host: Host) -> str:
 
 class HostCertificateManager(HostPart):
     TYPE = vim.host.CertificateManager
+
+    @operation(privilege="Certificate.Manage", needs_host=True)
+    def RetrieveCertificateInfoList(self, call: Call) -> Any:
+        """Of all the host's certificates, from API 8.0.1 on (facts.md 5.2); here there is the machine's only."""
+        return [self.certificateInfo()]
 
     @prop
     def certificateInfo(self) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 
 from pyVmomi import vim
 
+from .. import image
 from ..errors import SoapFault
 from ..host import Host
 from ..plain import data
@@ -76,7 +77,7 @@ def firewall_info(host: Host) -> Any:
     if states.view is None:
         states.view = {}
     if policy not in states.view:
-        rows = host.profile.rulesets
+        rows = {**host.profile.rulesets, **host.own_rulesets}
         states.view[policy] = frozen(
             vim.host.FirewallInfo(
                 defaultPolicy=vim.host.FirewallInfo.DefaultPolicy(incomingBlocked=policy[0], outgoingBlocked=policy[1]),
@@ -94,7 +95,7 @@ class HostFirewallSystem(HostPart):
         return self.owner.config_firewall()
 
     def _row(self, key: str) -> Ruleset:
-        row = self.state.profile.rulesets.get(key)
+        row = self.state.ruleset_row(key)
         if row is None:
             raise SoapFault("NotFound", f"The object or item referred to could not be found: ruleset {key}.")
         return row
@@ -167,7 +168,8 @@ class HostFirewallSystem(HostPart):
 
     @operation(privilege="Host.Config.NetService", writes=True, needs_host=True)
     def RefreshFirewall(self, call: Call) -> None:
-        self.world.touch()
+        with self.state.changing():
+            image.refresh(self.state)
 
 
 def _parsed(parse: Any, name: str, text: str) -> None:

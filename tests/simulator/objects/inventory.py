@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 from pyVmomi import VmomiSupport, vim
@@ -200,11 +201,17 @@ class ComputeResource(Entity):
     @prop
     def datastore(self) -> Any:
         shares = [item for item in self.datacenter.shares if any(host in item.mounts for host in self.members)]
-        return array("vim.Datastore", [item.ref for item in (*self.datacenter.stores, *shares)])
+        common = self.datacenter.stores if any(not host.own_stores for host in self.members) else []
+        return array("vim.Datastore", [item.ref for item in (*common, *shares)])
 
     @prop
     def network(self) -> Any:
         return array("vim.Network", [item.ref for item in self.datacenter.nets])
+
+    @prop
+    def lifecycleManaged(self) -> bool:
+        """Whether one image manages the hosts (API text: "true if managed by vSphere Lifecycle Manager"); newer than 6.7."""
+        return any(item.state.image_managed for item in self.members)
 
     @prop
     def summary(self) -> Any:
@@ -242,7 +249,17 @@ class ClusterComputeResource(ComputeResource):
         return self.summary()
 
     def _settings(self) -> dict[str, Any]:
-        return {"dasConfig": {"enabled": False}, "drsConfig": {"enabled": False}}
+        row = self.world.clusters.get(self.title, {})
+        drs = row.get("drs")
+        guarded = bool(row.get("admission_control"))
+        settings: dict[str, Any] = {
+            "dasConfig": {"enabled": guarded or bool(row.get("ha")), "admissionControlEnabled": guarded},
+            "drsConfig": {"enabled": drs is not None, "defaultVmBehavior": drs},
+        }
+        pinned = [machine.ref for item in self.members for machine in item.machines if machine.pinned]
+        if pinned:
+            settings["drsVmConfig"] = [{"key": ref, "enabled": False} for ref in pinned]
+        return settings
 
     @prop
     def configuration(self) -> Any:
@@ -317,7 +334,25 @@ class Datastore(Entity):
         super().__init__(world, moid, name, parent)
         self.mounts = []
         self.share = share
-        self.url = f"ds:///vmfs/volumes/{moid}/"
+        self.uuid = _volume(f"{world.seed}:{moid}")
+        self.url = f"ds:///vmfs/volumes/{self.uuid}/"
+        self.files: dict[str, bytes] = {}  # what was uploaded; machines' own files are elsewhere
+        self.folders: set[str] = set()
+        self.free = 1 << 39  # before uploads
+        self.usable = True
+        self.read_only = False
+        from .file_manager import HostDatastoreBrowser
+
+        world.add(HostDatastoreBrowser(world, f"datastoreBrowser-{moid}", self, lambda: [self]))
+
+    @property
+    def reachable(self) -> bool:
+        """Whether the volume works, and on vCenter whether a host that has it is connected."""
+        return self.usable and any(item.state.connection == "connected" for item in self.mounts)
+
+    @property
+    def left(self) -> int:
+        return max(0, self.free - sum(len(content) for content in self.files.values()))
 
     @prop
     def summary(self) -> Any:
@@ -329,8 +364,8 @@ class Datastore(Entity):
                     "name": self.title,
                     "url": self.url,
                     "capacity": 1 << 40,
-                    "freeSpace": 1 << 39,
-                    "accessible": True,
+                    "freeSpace": self.left,
+                    "accessible": self.reachable,
                     "multipleHostAccess": len(self.mounts) > 1,
                     "type": self.share.kind if self.share is not None else "VMFS",
                     "maintenanceMode": "normal",
@@ -340,7 +375,7 @@ class Datastore(Entity):
 
     @prop
     def info(self) -> Any:
-        values = {"name": self.title, "url": self.url, "freeSpace": 1 << 39, "maxFileSize": 1 << 46}
+        values = {"name": self.title, "url": self.url, "freeSpace": self.left, "maxFileSize": 1 << 46}
         if self.share is None:
             return data("vim.Datastore.Info", values)
         return data("vim.host.NasDatastoreInfo", {**values, "maxMemoryFileSize": 1 << 46, "nas": self.volume()})
@@ -349,7 +384,7 @@ class Datastore(Entity):
         """The file system as its hosts have it mounted."""
         if self.share is None:
             extent = [{"diskName": "mpx.vmhba64:C0:T0:L0", "partition": 1}]
-            made = {"type": "VMFS", "name": self.title, "capacity": 1 << 40, "majorVersion": 6, "version": "6.82", "uuid": self.moid}
+            made = {"type": "VMFS", "name": self.title, "capacity": 1 << 40, "majorVersion": 6, "version": "6.82", "uuid": self.uuid}
             return data("vim.host.VmfsVolume", {**made, "blockSizeMb": 1, "maxBlocks": 63963136, "extent": extent, "vmfsUpgradable": False})
         return data(
             "vim.host.NasVolume",
@@ -364,9 +399,14 @@ class Datastore(Entity):
             },
         )
 
+    def mounted(self) -> dict[str, Any]:
+        """How each of its hosts sees it (HostMountInfo)."""
+        mode = "readOnly" if self.read_only else "readWrite"
+        return {"path": f"/vmfs/volumes/{self.uuid}", "accessMode": mode, "mounted": True, "accessible": self.usable}
+
     @prop("host")
     def hosts(self) -> Any:
-        mount = {"path": f"/vmfs/volumes/{self.moid}", "accessMode": "readWrite", "mounted": True, "accessible": True}
+        mount = self.mounted()
         return array(
             "vim.Datastore.HostMount", [data("vim.Datastore.HostMount", {"key": item.ref, "mountInfo": mount}) for item in self.mounts]
         )
@@ -378,6 +418,12 @@ class Datastore(Entity):
     @prop
     def browser(self) -> Any:
         return vim.host.DatastoreBrowser(f"datastoreBrowser-{self.moid}")
+
+
+def _volume(seed: str) -> str:
+    """Four groups of hexadecimal digits, as hosts name volumes ("6016c236-a55b7224-24c0-00a24f6801c0" in public issues)."""
+    digits = hashlib.md5(seed.encode()).hexdigest()
+    return f"{digits[:8]}-{digits[8:16]}-{digits[16:20]}-{digits[20:32]}"
 
 
 class Network(Entity):

@@ -9,6 +9,7 @@ from typing import Any
 
 from pyVmomi import VmomiSupport, vim
 
+from .. import hardware
 from ..errors import SoapFault
 from ..host import Host
 from ..plain import data
@@ -115,7 +116,7 @@ def network_info(host: Host) -> Any:
                         "spec": {"name": "Management Network", "vlanId": 0, "vswitchName": "vSwitch0", "policy": {}},
                     }
                 ],
-                "pnic": [pnic],
+                "pnic": hardware.pnics(host.hardware, host.mac, pnic),
                 "vnic": [_vnic(host, "key-vim.host.VirtualNic-vmk0")],
                 "dnsConfig": dns_config(host),
                 "ipRouteConfig": route,

@@ -16,6 +16,7 @@ from .alarms import MOID, Alarm, AlarmManager
 from .authorization import AuthorizationManager
 from .crypto_manager import CryptoManagerKmip
 from .events import EventManager
+from .file_manager import FileManager
 from .license_manager import LicenseAssignmentManager, LicenseManager
 from .property_collector import PropertyCollector
 from .search_index import SearchIndex
@@ -71,6 +72,7 @@ def add_all(world: World) -> None:
         ("searchIndex", SearchIndex),
         ("customFieldsManager", CustomFieldsManager),
         ("extensionManager", ExtensionManager),
+        ("fileManager", FileManager),
         ("licenseManager", LicenseManager),
     ):
         moid = CONTENT[member][column]

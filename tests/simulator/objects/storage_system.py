@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
+from .. import hardware
 from ..host import Host
 from ..plain import data
 from ..registry import prop
@@ -77,20 +78,19 @@ def _without_iscsi() -> Any:
 
 
 def storage_device_info(host: Host) -> Any:
+    own = hardware.adapters(host.hardware)
+    if own is not None:
+        rows = [data(f"vim.host.{kind}", told, fill=True) for kind, told in own]
+        return frozen(data("vim.host.StorageDeviceInfo", {"hostBusAdapter": rows, "softwareInternetScsiEnabled": False}))
     if not host.iscsi:
         return _without_iscsi()
     adapters = [_block_hba(), _iscsi_hba(host)]
     return frozen(data("vim.host.StorageDeviceInfo", {"hostBusAdapter": adapters, "softwareInternetScsiEnabled": True}))
 
 
-def _mounted(moid: str, volume: Any, support: str) -> dict[str, Any]:
-    mount = {"path": f"/vmfs/volumes/{moid}", "accessMode": "readWrite", "mounted": True, "accessible": True}
-    return {"mountInfo": mount, "volume": volume, "vStorageSupport": support}
-
-
 def file_system_info(owner: HostSystem) -> Any:
     """One row for each datastore that the host has mounted."""
-    rows = [_mounted(store.moid, store.volume(), "vStorageUnsupported") for store in owner.stores]
+    rows = [{"mountInfo": store.mounted(), "volume": store.volume(), "vStorageSupport": "vStorageUnsupported"} for store in owner.stores]
     return frozen(data("vim.host.FileSystemVolumeInfo", {"volumeTypeList": list(VOLUME_TYPES), "mountInfo": rows}))
 
 

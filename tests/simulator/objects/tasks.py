@@ -18,6 +18,9 @@ from ..registry import Call, Managed, operation, prop
 if TYPE_CHECKING:
     from ..world import World
 
+# What work returns that is not done yet: it is asked again, without the lock in between.
+AGAIN = object()
+_LOOK = 0.02
 _KEEP = 200  # recentTask of a real server forgets, too
 
 
@@ -74,22 +77,29 @@ class Task(Managed):
                 return
             self.fields.update(state="running", startTime=datetime.datetime.now(datetime.timezone.utc), progress=0)
             world.touch()
-        if world.stopping.wait(delay / 2):
-            return
-        with world.lock:
-            if self.finished:
-                return
-            world.ways.tick()
+        pause = delay / 2
+        while not world.stopping.wait(pause):
+            with world.lock:
+                if self._ended(work):
+                    return
+            pause = _LOOK
+
+    def _ended(self, work: Callable[[], Any]) -> bool:
+        if not self.finished:
+            self.world.ways.tick()
             try:
                 result = work()
+                if result is AGAIN:
+                    return False
                 self.fields.update(state="success", result=result)
             except SoapFault as fault:
                 self.fail(fault)
             except Exception as exc:
-                world.failed(exc)
+                self.world.failed(exc)
                 self.fail(SoapFault("SystemError", f"internal error of the simulator: {exc}", reason=str(exc)))
             self.fields.update(completeTime=datetime.datetime.now(datetime.timezone.utc), progress=None)
-            world.touch()
+            self.world.touch()
+        return True
 
     def fail(self, fault: SoapFault) -> None:
         data = fault.data()
@@ -111,11 +121,17 @@ class Task(Managed):
 
 
 _METHODS = {
+    "InstallV2": "InstallHostPatchV2_Task",
+    "Uninstall": "UninstallHostPatch_Task",
+    "Query": "QueryHostPatch_Task",
+    "deleteFile": "DeleteDatastoreFile_Task",
+    "search": "SearchDatastore_Task",
     "enterMaintenanceMode": "EnterMaintenanceMode_Task",
     "exitMaintenanceMode": "ExitMaintenanceMode_Task",
     "disconnect": "DisconnectHost_Task",
     "reconnect": "ReconnectHost_Task",
     "reboot": "RebootHost_Task",
+    "shutdown": "ShutdownHost_Task",
     "cryptoUnlock": "CryptoUnlock_Task",
     "powerOn": "PowerOnVM_Task",
     "powerOff": "PowerOffVM_Task",

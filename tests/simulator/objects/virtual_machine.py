@@ -54,6 +54,11 @@ class VirtualMachine(Entity):
         self.template = False
         self.locked = False
         self.state: str | None = None  # orphaned, inaccessible, invalid: for another reason than encryption
+        self.pinned = False  # DRS does not move it
+        self.agent = False  # one of the cluster's own (vCLS), which no maintenance mode waits for
+        self.is_endpoint = False  # vCenter itself
+        self.guest_name: str | None = None
+        self.guest_addresses: tuple[str, ...] = ()
         self.listed = False  # shown in /state: machines that a scenario describes
         # What only the inventory knows, and what an unregistered machine loses.
         self.permissions: list[dict[str, Any]] = []
@@ -180,6 +185,7 @@ class VirtualMachine(Entity):
                 "flags": {},
                 "defaultPowerOps": {},
                 "hardware": hardware,
+                "managedBy": {"extensionKey": "com.vmware.vim.eam", "type": "cluster-agent"} if self.agent else None,
                 "keyId": key_id(self.files.home),
                 "migrateEncryption": "opportunistic" if self.files.home is not None else None,
             },
@@ -237,6 +243,16 @@ class VirtualMachine(Entity):
 
     def _status(self) -> str:
         return str(self.crypto.alarms.get(self.moid, {}).get("status", "green"))
+
+    @prop
+    def guest(self) -> Any:
+        """As VMware Tools tell it; what is not known while it does not run is unset."""
+        name, addresses = (self.guest_name, self.guest_addresses) if self.powered_on else (None, ())
+        told: dict[str, Any] = {"guestState": "running" if self.powered_on else "notRunning", "toolsStatus": "toolsOk"}
+        if name or addresses:
+            nic = {"connected": True, "deviceConfigId": 4000, "ipAddress": list(addresses)}
+            told.update(hostName=name, ipAddress=addresses[0] if addresses else None, net=[nic])
+        return data("vim.vm.GuestInfo", told)
 
     @prop
     def overallStatus(self) -> Any:

@@ -193,6 +193,7 @@ def test_a_change_on_one_host_shows_on_no_other(sim: Simulator, si: Any, host_of
 
 def test_wait_for_task_helper(sim: Simulator, si: Any, host_of: Callable[[str], Any]) -> None:
     host = host_of("esx-01.example.com")
+    sim.act("vm_power", vm="*", on=False)
     task = host.EnterMaintenanceMode_Task(timeout=0)
     assert task.info.state in ("queued", "running", "success")
     assert WaitForTask(task, si=si) == "success"
