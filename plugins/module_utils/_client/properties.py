@@ -81,6 +81,11 @@ def collect(
     return rows
 
 
+def read_rows(session: Session, paths: Mapping[str, Sequence[str]], refs: Sequence[Ref]) -> dict[Ref, Row]:
+    """Objects of several types with one call, each type with its own paths."""
+    return _read(session, paths, refs)
+
+
 def _read(session: Session, paths: Mapping[str, Sequence[str]], refs: Sequence[Ref], shrink: Shrink | None = None) -> dict[Ref, Row]:
     """Read objects of several types, each type with its own paths, keyed paths with their way round.
 

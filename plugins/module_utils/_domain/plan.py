@@ -19,6 +19,7 @@ class Change(Protocol):
     One with ``even_after_failure = True`` is tried although an earlier change of the target failed: it puts back what
     an earlier one took away. One with ``fallback = True`` is tried only if the server refused an earlier one, and makes up
     for what was not made before it; with both, it is tried if a fallback before it was.
+    One with ``takes_back``, a class of changes, is tried although a later one was refused, if one of that class was made.
     """
 
     def applied_to(self, state: Any) -> Any:

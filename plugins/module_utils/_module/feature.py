@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from .._client.inventory import Selection, Target, select_hosts, select_vms
 from .._client.properties import Row
 from .._client.session import Session
 from .._client.vmomi import Ref
+from .._client.waiting import Condition
 from .._domain.errors import FleetcareError, HostUnreachable
 from .._domain.plan import Change, Plan
 
@@ -22,6 +23,10 @@ def _host_away(host: Target) -> FleetcareError | None:
     return HostUnreachable(
         f"vCenter says that the host is {host.connection}", hint="Reconnect it in vCenter, then run the task again for this host."
     )
+
+
+def _host_left(host: Target) -> FleetcareError | None:
+    return _host_away(host) if host.connection == "disconnected" else None
 
 
 def _vm_away(vm: Target) -> FleetcareError | None:
@@ -54,6 +59,8 @@ class Kind:
 
 
 HOSTS = Kind(noun="host", key="hosts", type="HostSystem", select=select_hosts, away=_host_away, by_managers=True)
+# Hosts whose own state is the matter: it is read again after a change, and one that does not answer may be just what was asked for.
+HOSTS_THEMSELVES = replace(HOSTS, away=_host_left, by_managers=False)
 VMS = Kind(noun="VM", key="vms", type="VirtualMachine", select=select_vms, away=_vm_away, by_managers=False)
 
 
@@ -137,12 +144,22 @@ class Translation(Protocol):
         from then on. ``row`` stays the one of before."""
 
 
+class Awaiting(Protocol):
+    """What a translation may have besides, whose changes come about without a task that tells it."""
+
+    def awaits(self, session: Session, target: Target, row: Row, change: Change) -> Condition | None:
+        """What is seen once a change is made: asked for before the write, looked for after it, whether or not the answer to
+        the write came. All targets that wait are looked at together. ``apply`` gives the task, if there is one."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Feature:
     """``undo``: the changes that take back those done to a state, for a feature that can cut a host off; it has the
     option ``verify_reachable``, and starts no tasks. ``record``: a state as plain values that ``parse`` takes back as ``restore``, in files
     of the form ``record_form``; it has the options ``backup``, ``backup_dir`` and ``restore``. ``whole``: for a feature
-    that is about more than single hosts.
+    that is about more than single hosts. ``files``: name and content of what belongs on the control node after a run, given the
+    wish and the plans of the targets by name; it has the option ``dest``, the folder of them. ``texts``: options that may name a
+    file, of which ``parse`` gets the name and the text as a pair.
     """
 
     domain: Domain
@@ -154,3 +171,5 @@ class Feature:
     record: Callable[[Any], dict[str, Any]] | None = None
     record_form: str = ""
     whole: Whole | None = None
+    files: Callable[[Any, Mapping[str, Plan]], Mapping[str, bytes]] | None = None
+    texts: Sequence[str] = ()

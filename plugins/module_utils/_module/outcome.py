@@ -18,6 +18,7 @@ from .feature import Feature
 @dataclass
 class Entry:
     """What became of one target. ``stuck`` and ``back``: what kept a step back from being made, and whether it helped.
+    ``watched``: its last change was looked for and seen; ``silent``: seen by the endpoint's falling silent.
     ``instead`` and ``because``: where a fallback was tried, what the plan has become, and what was refused before."""
 
     target: Target
@@ -25,6 +26,8 @@ class Entry:
     plan: Plan | None = None
     tried: bool = False
     unanswered: bool = False
+    silent: bool = False
+    watched: bool = False
     done: list[Change] = field(default_factory=list)
     undone: list[Change] = field(default_factory=list)
     instead: tuple[Change, ...] | None = None
@@ -73,3 +76,9 @@ class Outcome:
     backup_file: str = ""
     overview: dict[str, Any] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
+
+    @property
+    def plans(self) -> dict[str, Plan]:
+        """What there is to say of each target, of a check run as of another one."""
+        plans = {name: entry.plan if self.check else entry.final for name, entry in self.entries.items()}
+        return {name: plan for name, plan in plans.items() if plan}

@@ -16,12 +16,14 @@ from .._client.fanout import fan_out
 from .._client.guard import Guard
 from .._client.inventory import UNKNOWN, Selection, Target
 from .._client.properties import Row, collect
-from .._client.session import Session
+from .._client.session import Sent, Session
 from .._client.tasks import ref_of, wait_for_tasks
 from .._client.vmomi import Ref
+from .._client.waiting import Condition, wait_for_conditions
 from .._domain.errors import (
     BadInput,
     CutOff,
+    EndpointUnreachable,
     FleetcareError,
     HeldBack,
     HostUnreachable,
@@ -35,7 +37,7 @@ from .._domain.errors import (
     cause_of,
 )
 from .._domain.plan import Change, Finding, Plan, is_fallback, with_changes
-from . import records
+from . import records, texts
 from .at_endpoint import AMBIGUOUS, READ_BACK_PAUSES, AtEndpoint, entry_for, not_kept
 from .feature import Feature, Kind, Whole
 from .outcome import Entry, Outcome
@@ -50,6 +52,7 @@ def execute(feature: Feature, params: Mapping[str, Any], *, check: bool, in_proc
     """
     if params.get("restore") is not None:
         params = {**params, "restore": records.read(params["restore"])}
+    params = texts.read(params, feature.texts)
     outcome = Outcome(feature, feature.domain.parse(params), check)
     selection = Selection.parse(params)
     whole = feature.whole
@@ -354,7 +357,7 @@ class _Run:
         guard: Guard | None = self.session.guard
         unseen: set[int] = set()
 
-        def work(key: int) -> Ref | None:
+        def work(key: int) -> Ref | Condition | None:
             try:
                 return steps[key].send(news[key])
             except StopIteration:
@@ -365,19 +368,25 @@ class _Run:
 
         while news:
             tasks: dict[int, Ref] = {}
+            conditions: dict[int, Condition] = {}
             for key, result in fan_out(news, work, parallel=self.parallel, guard=guard).items():
                 if isinstance(result, FleetcareError):
                     entries[key].failure = result.at(target=entries[key].target.name)
+                elif isinstance(result, Condition):
+                    conditions[key] = result
                 elif result is not None:
                     tasks[key] = result
             ended = wait_for_tasks(self.session, tasks.values()) if tasks else {}
             news = {key: ended[task] for key, task in tasks.items()}
+            if conditions:
+                news |= dict(zip(conditions, wait_for_conditions(self.session, list(conditions.values())), strict=True))
             unseen |= {key for key, came in news.items() if isinstance(came, AMBIGUOUS)}
             guard = None  # who has begun has to hear of its task; a next write is stopped at the gate
         return unseen
 
-    def _carry_out(self, entry: Entry) -> Generator[Ref, Any, None]:
-        """Make the changes of one target in their order. Gives each task that one starts, and is sent what came of it."""
+    def _carry_out(self, entry: Entry) -> Generator[Ref | Condition, Any, None]:
+        """Make the changes of one target in their order. Gives each task that one starts, or the condition that it is made
+        by, and is sent what came of it."""
         why = self._enough() or self._stuck(entry)
         if why:
             raise _not_begun(entry, why)
@@ -385,7 +394,7 @@ class _Run:
         falling_back = False
         for number, change in enumerate(entry.planned):
             is_first = is_fallback(change) and not falling_back
-            if not _is_due(change, problem, is_first):
+            if not _is_due(change, problem, is_first, entry.done):
                 continue
             falling_back = is_fallback(change)
             failed = yield from self._make(entry, change)
@@ -406,8 +415,21 @@ class _Run:
         if problem is not None:
             raise problem
 
-    def _make(self, entry: Entry, change: Change) -> Generator[Ref, Any, FleetcareError | None]:
+    def _make(self, entry: Entry, change: Change) -> Generator[Ref | Condition, Any, FleetcareError | None]:
+        made: Ref | None
         try:
+            awaits = getattr(self.feature.translation, "awaits", None)
+            condition: Condition | None = awaits and awaits(self.session, entry.target, entry.row, change)
+            if condition:
+                self._begin(entry, change, condition)
+                came = yield condition
+                if isinstance(came, FleetcareError):
+                    raise came
+                entry.silent, entry.watched = condition.silent, True
+                for record in self._sent_to(entry)[-1:]:
+                    record.outcome = "done"  # whatever became of the answer
+                return None
+            entry.watched = False
             made = self.feature.translation.apply(self.session, entry.target, entry.row, change)  # type: ignore[arg-type]
             if made and made.type == "Task":
                 came = yield made
@@ -424,6 +446,19 @@ class _Run:
         if made and made.type == self.kind.type:
             entry.target = replace(entry.target, ref=made)
         return None
+
+    def _begin(self, entry: Entry, change: Change, condition: Condition) -> None:
+        """Write, and note what task it started, or that its answer did not come: then only looking tells."""
+        before = len(self._sent_to(entry))
+        try:
+            condition.task = self.feature.translation.apply(self.session, entry.target, entry.row, change)  # type: ignore[arg-type]
+        except (EndpointUnreachable, TimedOut, HostUnreachable) as problem:
+            if len(self._sent_to(entry)) == before:
+                raise  # it never left
+            condition.lost = problem
+
+    def _sent_to(self, entry: Entry) -> list[Sent]:
+        return [record for record in list(self.session.sent) if record.target == entry.target.path]
 
     def _waits(self, entry: Entry, others: Iterable[Entry]) -> bool:
         after = entry.plan.after if entry.plan else ()
@@ -447,6 +482,10 @@ class _Run:
         pending = written
         if patience:
             pending = [e for e in entries if e in written or (e.failure is None and not self._settled(e))]
+        for entry in [entry for entry in pending if entry.silent]:
+            entry.read_back = True
+            entry.final = self._plan(self._expected(entry))
+        pending = [entry for entry in pending if not entry.silent]
         ends = time.monotonic() + patience
         pauses = iter(READ_BACK_PAUSES)
         while pending:
@@ -455,6 +494,10 @@ class _Run:
                 states = self._look(pending)
             except Exception as problem:  # whatever it is, what was written has to be told
                 for entry in pending:
+                    if entry.watched and not entry.failure and any(other.silent for other in self.begun):
+                        entry.read_back = True  # it was seen, before the endpoint went away as it was to
+                        entry.final = self._plan(self._expected(entry))
+                        continue
                     entry.failure = entry.failure or NotConverged(
                         f"what was written could not be read back: {cause_of(problem)}",
                         target=entry.target.name,
@@ -512,6 +555,10 @@ class _Run:
                 entry.failure = None
                 entry.unanswered = False
                 return
+        told = [finding for finding in entry.final.findings if finding.level != "note"] if entry.final and entry.read_back else []
+        if told and entry.failure and entry.failure.fault in getattr(self.feature.translation, "EXPLAINED", ()):
+            entry.failure.cause = "; ".join([entry.failure.cause, *map(str, told)])
+            entry.failure.hint = " ".join(dict.fromkeys(finding.hint for finding in told))
         if entry.unanswered and entry.failure:
             entry.failure.cause += f"; the {self.kind.noun} may still be at it"
         elif left and entry.failure is None:
@@ -538,12 +585,16 @@ def _away(kind: Kind, target: Target) -> FleetcareError | None:
     return problem and problem.at(target=target.name)
 
 
-def _is_due(change: Change, problem: FleetcareError | None, is_first_fallback: bool) -> bool:
+def _is_due(change: Change, problem: FleetcareError | None, is_first_fallback: bool, done: Sequence[Change]) -> bool:
     """A fallback begins only after a refusal: where an answer was lost, nobody knows whether it is needed. Those that
-    follow it go on with what it began."""
+    follow it go on with what it began. So it is with what takes back an earlier change: not while something may go on."""
     if is_first_fallback:
         return problem is not None and not isinstance(problem, AMBIGUOUS)
-    return problem is None or bool(getattr(change, "even_after_failure", False))
+    if problem is None or bool(getattr(change, "even_after_failure", False)):
+        return True
+    taken_back = getattr(change, "takes_back", None)
+    in_doubt = isinstance(problem, (*AMBIGUOUS, HostUnreachable))
+    return taken_back is not None and not in_doubt and any(isinstance(made, taken_back) for made in done)
 
 
 def _not_begun(entry: Entry, why: str) -> Interrupted:

@@ -16,6 +16,7 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from .._client import vmomi
 from .._domain.errors import BadInput, FleetcareError, HeldBack, HostUnreachable, Interrupted, listed
 from .._domain.plan import Change, is_fallback
+from . import kept
 from .arguments import options_of
 from .feature import HOSTS, Feature, Kind
 from .outcome import Entry, Outcome
@@ -69,9 +70,14 @@ def run(feature: Feature) -> None:
     table = module.params.get("csv_file")
     with _plainly(module, feature.targets):
         _write_table(table, "")
+        if feature.files:
+            kept.check_folder(module.params["dest"])
         outcome = execute(feature, module.params, check=module.check_mode)
     module.no_log_values.update(outcome.secrets)
     result = result_of(outcome, with_diff=module._diff)
+    complete = True
+    if feature.files:
+        complete = kept.keep(module.params["dest"], feature.files(outcome.wanted, outcome.plans), result, check=module.check_mode)
     if table:
         _write_table(table, result["csv"])
         result["msg"] += f" The worksheet is in {table}."
@@ -79,7 +85,7 @@ def run(feature: Feature) -> None:
     parts = [*targets.values(), *([result["endpoint"]] if outcome.whole else [])]
     bad = sum(part["status"] in _BAD and not _was_meant(part) for part in parts)
     fail_on = module.params["fail_on"] or ("none" if module.check_mode else "any")
-    if bad and (fail_on == "any" or (fail_on == "all" and bad >= len(targets))):
+    if not complete or (bad and (fail_on == "any" or (fail_on == "all" and bad >= len(targets)))):
         module.fail_json(**result)
     if bad:
         module.warn(result["msg"])
