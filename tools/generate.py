@@ -68,7 +68,12 @@ class Module:
 
     @property
     def writes(self) -> bool:
-        return not self.name.endswith("_info")
+        return not self.name.endswith("_info") and not self.is_local
+
+    @property
+    def is_local(self) -> bool:
+        """It writes files on the machine that runs it: no host to connect to, and a role that is written by hand."""
+        return not self.name.endswith("_info") and not self.shared
 
     @property
     def title(self) -> str:
@@ -204,7 +209,7 @@ def argument_specs(role: str, options: dict[str, Any], every: dict[str, Any]) ->
 def argument(role: str, name: str, option: dict[str, Any], every: dict[str, Any]) -> dict[str, Any]:
     spec = {key: value for key, value in option.items() if key not in ("aliases", "description", "suboptions", "version_added")}
     spec["description"] = [for_role(part, role, every) for part in paragraphs(option["description"])]
-    if any(word in name for word in ("password", "secret", "license_key")):
+    if any(word in name for word in ("password", "secret", "license_key")) and option["type"] != "bool":
         spec["no_log"] = True
     if "suboptions" in option:
         spec["options"] = {key: argument(role, key, sub, every) for key, sub in option["suboptions"].items()}
@@ -428,7 +433,7 @@ def action(found: Module) -> tuple[str, str]:
 
 
 def runtime(found: list[Module]) -> str:
-    return yaml_file({"requires_ansible": REQUIRES_ANSIBLE, "action_groups": {"esxi": [each.name for each in found]}})
+    return yaml_file({"requires_ansible": REQUIRES_ANSIBLE, "action_groups": {"esxi": [each.name for each in found if each.shared]}})
 
 
 def findings_page(tables: dict[str, dict[str, Any]]) -> str:
@@ -537,13 +542,28 @@ def regions(found: list[Module], written: dict[str, str]) -> dict[str, str]:
     for each in found:
         if each.writes:
             shared.update(each.shared)
+    local = {each.name.removeprefix("esxi_").replace("_", " "): each for each in found if each.is_local}
     return {
         "modules": "\n" + modules_table(found) + "\n",
         "roles": "\n" + roles_table(written) + "\n",
         "shared variables": "\n" + variables_table(COMPOSER, shared, shared) + "\n",
         "features": as_yaml([each.name for each in found if each.writes], 10),
         "shared options": as_yaml(argument_specs(COMPOSER, shared, shared), 6, PROSE),
+        "kickstart releases": "\n" + releases_table() + "\n",
+        **{f"{word} options": as_yaml(argument_specs(each.name, each.own, each.own), 6, PROSE) for word, each in local.items()},
+        **{f"{word} variables": "\n" + variables_table(each.name, each.own, each.own) + "\n" for word, each in local.items()},
     }
+
+
+def releases_table() -> str:
+    """What each release takes in an installation script, as the module knows it."""
+    known = importlib.import_module("_domain.kickstart_grammar")
+    mark = {"known": "yes", "unsure": "not sure", "unknown": "no"}
+    rows = [
+        (f"`{row.what}`", f"`{row.option}`", *(mark[row.knows(release)] for release in known.RELEASES), cell(row.note), cell(row.source))
+        for row in known.ROWS.values()
+    ]
+    return table(("command", "option", *known.RELEASES, "note", "source"), rows)
 
 
 _REGION = re.compile(
@@ -575,7 +595,7 @@ def everything() -> dict[str, str]:
         if each.writes:
             files.update(role(each))
             files.update([playbook(each), action(each)])
-        else:
+        elif not each.is_local:
             files.update([report_playbook(each)])
     content = regions(found, files)
     for pattern in ("*.md", "docs/*.md", "roles/*/README.md", "roles/*/meta/argument_specs.yml"):

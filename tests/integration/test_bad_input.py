@@ -164,6 +164,109 @@ CRYPTO: dict[str, tuple[dict[str, Any], str, str]] = {
     "selection with a hole": ({"vm_name": ["app-01", ""]}, "empty name", "variable"),
 }
 
+ACCEPTANCE: dict[str, tuple[dict[str, Any], str, str]] = {
+    "option misspelt": ({"acceptance": "partner"}, r"parameters.*acceptance", "Supported parameters.*acceptance_level"),
+    "flag is a word": ({"acceptance_level": "partner", "allow_unknown_secure_boot": "perhaps"}, "allow_unknown_secure_boot", "boolean"),
+    "level misspelt": (
+        {"acceptance_level": "PartnerSuported"},
+        "'PartnerSuported' is no acceptance level",
+        r"mean partner\?.*vmware_certified \(VMwareCertified\).*community \(CommunitySupported\)",
+    ),
+    "another level": ({"acceptance_level": "gold"}, "'gold' is no acceptance level", r"partner \(PartnerSupported\)"),
+    "at least nothing": ({"at_least": True}, "at_least: true is given without acceptance_level", "lowest level"),
+    "empty level": ({"acceptance_level": " "}, "acceptance_level is empty", "variable is empty"),
+    "record missing": ({"restore": "/nonexistent/record.json"}, "cannot be read", "backup: true"),
+    "record and level": ({"restore": "/dev/null", "acceptance_level": "partner"}, "no JSON", "backup: true"),
+    "odd wave": ({"acceptance_level": "partner", "waves": [1, "most"]}, "waves entry 2, 'most'", "10%"),
+}
+
+POWER: dict[str, tuple[dict[str, Any], str, str]] = {
+    "option misspelt": ({"timeout": 5}, r"parameters.*timeout", "Supported parameters.*power_timeout"),
+    "state misspelt": ({"state": "reboot"}, "state", "rebooted"),
+    "no time": ({"unless_booted_since": "yesterday"}, "'yesterday' is no point in time", "2026-11-22T06:00:00Z"),
+    "no time zone": ({"unless_booted_since": "2026-11-22T06:00:00"}, "has no time zone", "Z for UTC"),
+    "required and shut down": (
+        {"state": "shutdown", "only_if_required": True},
+        "only_if_required is given and state is shutdown",
+        "leave it out",
+    ),
+    "force for maintenance": ({"state": "maintenance", "force": True}, "force is true and state is maintenance", "shutdown and rebooted"),
+    "vSAN and back": ({"state": "normal", "vsan_mode": "evacuate_all"}, "vsan_mode is given and state is normal", "leave it out"),
+    "no patience": ({"power_timeout": 0}, "power_timeout 0 is not between 1 and 86400", "1200 is the default"),
+    "more patience than time": ({"maintenance_timeout": 4000}, "4000 does not end before the deadline of 3600 s", "Raise deadline"),
+    "odd wave": ({"waves": ["half"]}, "waves entry 1, 'half'", "10%"),
+}
+
+HARDWARE: dict[str, tuple[dict[str, Any], str, str]] = {
+    "option misspelt": ({"release": "8.0"}, r"parameters.*release", "Supported parameters.*target_release"),
+    "flag is a word": ({"nvme": "perhaps"}, "nvme", "boolean"),
+    "file missing": (
+        {"target_release": "8.0", "compatibility_list": "/nonexistent/list.csv"},
+        "compatibility_list: /nonexistent/list.csv cannot be read: No such file",
+        "machine that runs the task",
+    ),
+    "supported by nobody": (
+        {"target_release": "8.0", "compatibility_list": [{"pci": "8086:1572", "verdict": "supported"}]},
+        "entry 1 says supported and does not say who says so",
+        "Fill source",
+    ),
+    "release of the past": ({"target_release": "6.7"}, "target_release '6.7' is none of 7.0, 8.0, 9.0", "8.0 U3"),
+    "release is a word": ({"target_release": "latest"}, "target_release 'latest'", "8.0.3"),
+    "list for no release": ({"compatibility_list": [{"pci": "8086", "verdict": "advice"}]}, "without target_release", "for which release"),
+    "empty list": ({"target_release": "8.0", "compatibility_list": []}, "has no row", "Leave it out"),
+    "list is a number": ({"target_release": "8.0", "compatibility_list": 7}, "neither a path nor a list", "JSON or CSV"),
+    "odd id": (
+        {"target_release": "8.0", "compatibility_list": [{"pci": "0x80861572", "verdict": "advice"}]},
+        "pci '0x80861572'",
+        "8086:1572",
+    ),
+    "odd column": (
+        {"target_release": "8.0", "compatibility_list": [{"pci": "8086", "verdict": "advice", "relase": "8.0"}]},
+        "column 'relase'",
+        "Did you mean release",
+    ),
+    "no plain file": ({"target_release": "8.0", "compatibility_list": "/"}, "/ cannot be read", "JSON or CSV"),
+}
+
+_PORT = {"direction": "inbound", "protocol": "tcp", "port": "8080"}
+_AGENT = {"name": "agent", "rules": [_PORT]}
+VIB: dict[str, tuple[dict[str, Any], str, str]] = {
+    "ruleset without rules": ({"rulesets": [{"name": "agent"}]}, "missing required arguments: rules", "rulesets"),
+    "protocol misspelt": ({"rulesets": [{**_AGENT, "rules": [{**_PORT, "protocol": "tpc"}]}]}, "protocol.*must be one of: tcp, udp", "tpc"),
+    "port is a word": ({"rulesets": [{**_AGENT, "rules": [{**_PORT, "port": "http"}]}]}, r"\(agent\), rule 1 has port 'http'", "8000-8100"),
+    "a folder that is a file": ({"rulesets": [_AGENT], "dest": "/dev/null"}, "dest /dev/null cannot be a folder", "Name another"),
+    "nothing to build": ({"state": "built", "esxi_hostname": None}, "state built needs rulesets", "Say which ports"),
+    "nowhere to build": ({"state": "built", "rulesets": [_AGENT]}, "state built needs dest", "folder on the control node"),
+    "built for hosts": (
+        {"state": "built", "rulesets": [_AGENT], "dest": "/tmp"},
+        "looks at no host, and esxi_hostname is given",
+        "state: present",
+    ),
+    "port zero": ({"rulesets": [{**_AGENT, "rules": [{**_PORT, "port": "0"}]}]}, "has port '0', which is neither", "8000-8100"),
+    "range turned round": (
+        {"rulesets": [{**_AGENT, "rules": [{**_PORT, "port": "9-8"}]}]},
+        "has port '9-8', which is neither",
+        "8000-8100",
+    ),
+    "name too long": ({"rulesets": [{**_AGENT, "name": "a" * 51}]}, "entry 1 has the name 'aaa", "50 at most"),
+    "name with a slash": ({"rulesets": [{**_AGENT, "name": "a/b"}]}, "entry 1 has the name 'a/b'", "letters, digits"),
+    "two of a name": ({"rulesets": [_AGENT, _AGENT]}, "names 'agent' twice", "one entry"),
+    "nothing in it": ({"rulesets": [{**_AGENT, "rules": []}]}, r"entry 1 \(agent\) has no rules", "direction, protocol and port"),
+    "closed for good": ({"rulesets": [{**_AGENT, "required": True}]}, "is required and not enabled", "enabled: true"),
+    "package name with a blank": (
+        {"rulesets": [_AGENT], "name": "my package"},
+        "name 'my package' cannot be",
+        "letters, digits and dashes",
+    ),
+    "version of letters": ({"rulesets": [_AGENT], "version": "one"}, "version 'one' cannot be", "1.0.0"),
+    "no date": ({"rulesets": [_AGENT], "release_date": "soon"}, "release_date 'soon' is no date", "2026-01-31"),
+    "forced by the wrong one": (
+        {"rulesets": [_AGENT], "force": True, "installer": "patch_manager"},
+        "force is an option of esxcli",
+        "Leave one",
+    ),
+}
+
 # id: options on top of ALL, words of the cause, words of the cure; asked of a real simulator.
 SERVED: dict[str, tuple[dict[str, Any], str, str]] = {
     "wrong password": ({"password": "wrong-password"}, "user name or password is wrong", "one attempt"),
@@ -231,6 +334,10 @@ def others(table: dict[str, Any], typed: tuple[str, ...]) -> dict[str, Any]:
 
 # The first of each are refused by ansible-core, or need it: it turns words into numbers, paths and secrets.
 TYPED = ("port is a word", "option mistyped", "choice mistyped", "no password", "ca_file missing", "server is nonsense")
+TYPED_ACCEPTANCE = ("option misspelt", "flag is a word", "level misspelt")
+TYPED_POWER = ("option misspelt", "state misspelt", "no time")
+TYPED_HARDWARE = ("option misspelt", "flag is a word", "file missing", "supported by nobody")
+TYPED_VIB = ("ruleset without rules", "protocol misspelt", "port is a word", "a folder that is a file")
 TYPED_LICENSE = ("option misspelt", "state misspelt", "labels are a word", "a letter that none has")
 TYPED_CRYPTO = ("option misspelt", "provider without a name", "server without an address", "wait is a word", "record missing")
 TYPED_FIREWALL = ("rule without a name", "no direction", "no such address", "port zero", "odd wave", "record missing", "progress nowhere")
@@ -292,6 +399,63 @@ def test_bad_input_about_licences_ends_before_any_connection(
 @pytest.mark.parametrize(**others(LICENSE, TYPED_LICENSE))
 def test_other_bad_input_about_licences_ends_before_any_connection(fleet: Server, options: dict[str, Any], cause: str, cure: str) -> None:
     refused(fleet, "esxi_license_validate", {"esxi_hostname": ["*"], **options}, cause, cure)
+
+
+@pytest.mark.parametrize(**cases(ACCEPTANCE, TYPED_ACCEPTANCE, TYPED_ACCEPTANCE[:1]))
+def test_bad_input_about_acceptance_ends_before_any_connection(
+    fleet: Server, tmp_path: pathlib.Path, options: dict[str, Any], cause: str, cure: str
+) -> None:
+    fleet.control("/clear_journal", {})
+    check_sentence(told(tmp_path, fleet, options, module="fleetcare.esxi.esxi_acceptance_level"), cause, cure)
+    assert fleet.control("/summary")["calls"] == 0
+
+
+@pytest.mark.parametrize(**others(ACCEPTANCE, TYPED_ACCEPTANCE))
+def test_other_bad_input_about_acceptance_ends_before_any_connection(fleet: Server, options: dict[str, Any], cause: str, cure: str) -> None:
+    refused(fleet, "esxi_acceptance_level", {"esxi_hostname": ["*"], **options}, cause, cure)
+
+
+@pytest.mark.parametrize(**cases(HARDWARE, TYPED_HARDWARE, TYPED_HARDWARE[:1]))
+def test_bad_input_about_hardware_ends_before_any_connection(
+    fleet: Server, tmp_path: pathlib.Path, options: dict[str, Any], cause: str, cure: str
+) -> None:
+    fleet.control("/clear_journal", {})
+    check_sentence(told(tmp_path, fleet, options, module="fleetcare.esxi.esxi_hardware_info"), cause, cure)
+    assert fleet.control("/summary")["calls"] == 0
+
+
+@pytest.mark.parametrize(**others(HARDWARE, TYPED_HARDWARE))
+def test_other_bad_input_about_hardware_ends_before_any_connection(fleet: Server, options: dict[str, Any], cause: str, cure: str) -> None:
+    refused(fleet, "esxi_hardware_info", {"esxi_hostname": ["*"], **options}, cause, cure)
+
+
+@pytest.mark.parametrize(**cases(VIB, TYPED_VIB, TYPED_VIB[:1]))
+def test_bad_input_about_packages_ends_before_any_connection(
+    fleet: Server, tmp_path: pathlib.Path, options: dict[str, Any], cause: str, cure: str
+) -> None:
+    fleet.control("/clear_journal", {})
+    check_sentence(told(tmp_path, fleet, options, module="fleetcare.esxi.esxi_firewall_vib"), cause, cure)
+    assert fleet.control("/summary")["calls"] == 0
+
+
+@pytest.mark.parametrize(**others(VIB, TYPED_VIB))
+def test_other_bad_input_about_packages_ends_before_any_connection(fleet: Server, options: dict[str, Any], cause: str, cure: str) -> None:
+    refused(fleet, "esxi_firewall_vib", {"esxi_hostname": ["*"], **options}, cause, cure)
+
+
+@pytest.mark.parametrize(**cases(POWER, TYPED_POWER, TYPED_POWER[:1]))
+def test_bad_input_about_power_ends_before_any_connection(
+    fleet: Server, tmp_path: pathlib.Path, options: dict[str, Any], cause: str, cure: str
+) -> None:
+    fleet.control("/clear_journal", {})
+    wish = {"state": "rebooted", **options}
+    check_sentence(told(tmp_path, fleet, wish, module="fleetcare.esxi.esxi_power"), cause, cure)
+    assert fleet.control("/summary")["calls"] == 0
+
+
+@pytest.mark.parametrize(**others(POWER, TYPED_POWER))
+def test_other_bad_input_about_power_ends_before_any_connection(fleet: Server, options: dict[str, Any], cause: str, cure: str) -> None:
+    refused(fleet, "esxi_power", {"esxi_hostname": ["*"], "state": "rebooted", **options}, cause, cure)
 
 
 @pytest.mark.parametrize(**cases(CRYPTO, TYPED_CRYPTO, TYPED_CRYPTO[:1]))

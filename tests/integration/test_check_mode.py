@@ -18,10 +18,16 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 SCENARIO_FILES = sorted((ROOT / "tests/simulator/scenarios").glob("*.yml"))
 SCENARIOS = [path.stem for path in SCENARIO_FILES]
 ALL_MODULES = sorted(path.stem for path in (ROOT / "plugins/modules").glob("*.py"))
-# It asks a key server and no vSphere; test_kms_key_info.py looks at its check runs.
-OTHER_SERVERS = ["kms_key_info"]
+# They ask no vSphere: a key server, none at all; test_kms_key_info.py and test_esxi_kickstart.py look at their check runs.
+OTHER_SERVERS = ["esxi_kickstart", "kms_key_info"]
 # What each module is asked for; a module without an entry fails the first test below.
 WISHES: dict[str, list[dict[str, Any]]] = {
+    "esxi_acceptance_info": [{}, {"packages": True}],
+    "esxi_acceptance_level": [
+        {"acceptance_level": "PartnerSupported", "at_least": True, "waves": ["1", "100%"], "max_failures": 9},
+        {"acceptance_level": "vmware accepted"},
+        {"acceptance_level": "community", "allow_unknown_secure_boot": True},
+    ],
     "esxi_firewall_info": [{}, {"catalogue": True, "opens": [{"port": "902", "protocol": "tcp"}, {"port": "80-9100", "protocol": "tcp"}]}],
     "esxi_firewall_ports": [
         {"rules": [{"name": "syslog", "enabled": True, "allowed_hosts": {"ip_address": ["192.0.2.10"]}}]},
@@ -39,6 +45,27 @@ WISHES: dict[str, list[dict[str, Any]]] = {
         {"default_policy": {"outgoing_blocked": False}, "rules": [{"name": "dns", "enabled": False}], "allow_lockout": True},
         {"services": [{"name": "web", "state": "closed"}], "waves": ["1", "20%", "100%"], "max_failures": 1},
         {"rules": [{"name": "vSphereClient", "allowed_hosts": {"ip_address": ["203.0.113.99"]}}]},
+    ],
+    "esxi_firewall_vib": [
+        {"rulesets": [{"name": "agent", "enabled": True, "rules": [{"direction": "inbound", "protocol": "tcp", "port": "8080"}]}]},
+        {
+            "rulesets": [{"name": "agent", "rules": [{"direction": "outbound", "protocol": "udp", "port": "9000-9010"}]}],
+            "allow_unknown_secure_boot": True,
+            "installer": "patch_manager",
+            "waves": ["1", "100%"],
+            "max_failures": 9,
+        },
+        {"state": "absent"},
+    ],
+    "esxi_hardware_info": [
+        {},
+        {
+            "target_release": "9.0",
+            "compatibility_list": [{"pci": "15ad:*", "verdict": "supported", "source": "the captured host runs on them"}],
+            "nvme": True,
+            "boot_device": True,
+            "csv": True,
+        },
     ],
     "esxi_license_info": [{}, {"csv": True, "warn_days": 3650}],
     "esxi_license_validate": [
@@ -64,6 +91,8 @@ WISHES: dict[str, list[dict[str, Any]]] = {
         {"max_skew": 1.0, "step": "guarded", "step_threshold": 20.0, "service_state": "started", "test_servers": True},
     ],
     "esxi_ntp_info": [{}, {"max_skew": 0.5, "reference": "fleet", "test_servers": True}],
+    # Maintenance mode where machines run is a wait of a second and more: test_esxi_power_situations.py has it.
+    "esxi_power": [{"state": "rebooted"}, {"state": "normal"}],
     "vm_crypto_info": [{}, {"csv": True, "without_provider": "kms-a"}],
     "vm_crypto_unlock": [
         {},

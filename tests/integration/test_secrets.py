@@ -30,6 +30,17 @@ FLEET: dict[str, Any] = {
     "hosts": [{"count": 3, "name": "esx-0{n}.example.com", "profile": "8.0.3", "cluster": "prod"}],
 }
 WISH: dict[str, Any] = {"esxi_hostname": ["*"], "ntp_servers": ["192.0.2.77"]}
+# Modules without a secret of their own, what each is asked for, and the call that one host refuses with the password in its words.
+OTHERS: list[tuple[str, dict[str, Any], str]] = [
+    ("esxi_power", {"state": "maintenance"}, "EnterMaintenanceMode_Task"),
+    ("esxi_acceptance_level", {"acceptance_level": "community", "allow_unknown_secure_boot": True}, "UpdateHostImageAcceptanceLevel"),
+    ("esxi_hardware_info", {"target_release": "8.0", "nvme": True, "boot_device": True, "csv": True}, "ExecuteSoap"),
+    (
+        "esxi_firewall_vib",
+        {"rulesets": [{"name": "agent", "rules": [{"direction": "inbound", "protocol": "tcp", "port": "8080"}]}]},
+        "fetchSoftwarePackages",
+    ),
+]
 
 
 @pytest.fixture
@@ -45,7 +56,12 @@ def fleet(tmp_path: pathlib.Path) -> Iterator[Server]:
 def test_nothing_leaks(fleet: Server, tmp_path: pathlib.Path, given: str) -> None:
     options = {**WISH, **({"password": "{{ secret }}"} if given == "option" else {})}
     fleet.control("/fault", {"method": "UpdateDateTimeConfig", "host": "esx-02*", "fault": "HostConfigFault", "text": f"no: {PASSWORD}"})
-    tasks = [task(options, ignore_errors=True), task({**options, "password": PASSWORD + "-wrong"}, ignore_errors=True)]
+    tasks = [task(options, ignore_errors=True)]
+    for name, wish, method in OTHERS:
+        fleet.control("/fault", {"method": method, "host": "esx-02*", "fault": "HostConfigFault", "text": f"no: {PASSWORD}"})
+        place = {option: value for option, value in options.items() if option not in WISH or option == "esxi_hostname"}
+        tasks.append({f"fleetcare.esxi.{name}": {**place, **wish}, "ignore_errors": True})
+    tasks.append(task({**options, "password": PASSWORD + "-wrong"}, ignore_errors=True))
     done = play(
         tmp_path,
         fleet,
@@ -57,6 +73,8 @@ def test_nothing_leaks(fleet: Server, tmp_path: pathlib.Path, given: str) -> Non
         ANSIBLE_KEEP_REMOTE_FILES="false",
     )
     assert "esx-02.example.com" in done.stdout
+    refused = {entry["method"] for entry in fleet.control("/journal") if entry["status"] == "HostConfigFault"}
+    assert refused == {"UpdateDateTimeConfig", *(method for _name, _wish, method in OTHERS)}
     (tmp_path / "extra.json").unlink()
     (tmp_path / "play.yml").unlink()
     (cookie,) = {json.loads(path.read_text())["cookie"] for path in tmp_path.rglob("*.session")}

@@ -237,6 +237,8 @@ PLANTS: list[tuple[str, str, Edits]] = [
     ("names", "no test", {"tests/**/test_esxi_ntp_align*.py": None}),
     ("names", "no action-group entry", {"meta/runtime.yml": GROUPS.replace("    - esxi_ntp_align\n", "")}),
     ("names", "no action-group entry of a reader", {"meta/runtime.yml": GROUPS.replace("    - esxi_ntp_info\n", "")}),
+    ("names", "an entry of what connects to another server", {"meta/runtime.yml": GROUPS + "    - kms_key_info\n"}),
+    ("names", "a writer of files without a role", {path.format("esxi_kickstart"): None for path in ROLE}),
     ("names", "a new writer alone", {"plugins/modules/esxi_ntp_planted.py": MODULE}),
     ("names", "a role without a module", {path.format("esxi_planted"): text for path, text in ROLE.items()}),
     ("names", "a role without its argument spec", {"roles/esxi_ntp_align/meta/argument_specs.yml": None}),

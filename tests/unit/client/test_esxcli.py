@@ -156,15 +156,18 @@ def test_what_an_answer_becomes(response: str, wanted: list[Any]) -> None:
     assert esxcli.answer_of(result(response)) == wanted
 
 
+SUMMARY = "<faultMsg>EsxCLI.CLIFault.summary</faultMsg><faultDetail>{}</faultDetail>"
+
+
 @pytest.mark.parametrize(
     ("failed", "wanted"),
     [
-        ("<faultMsg>EsxCLI.CLIFault.summary</faultMsg><faultDetail>" + escape("<detail><errMsg>No such VIB</errMsg></detail>") + "</faultDetail>", "No such VIB"),
+        (SUMMARY.format(escape("<detail><errMsg>No such VIB</errMsg></detail>")), "No such VIB"),
         ("<faultMsg>Something</faultMsg>", "Something"),
         ("<faultMsg>Something</faultMsg><faultDetail>not &lt;xml</faultDetail>", "not <xml"),
         ("", "no reason was given"),
     ],
-)  # fmt: skip
+)
 def test_a_refusal_says_what_esxcli_said(failed: str, wanted: str) -> None:
     with pytest.raises(ServerFault) as caught:
         esxcli.answer_of(result(failed=f"<fault>{failed}</fault>"))
