@@ -102,6 +102,7 @@ options:
       - Folder on the machine that runs the module. With O(state=built) the package and its offline bundle are written there.
       - With O(state=present) the offline bundle is, if a host is found that takes no package by itself.
       - What is there with the same bytes is not written again. The folder is made where it is missing.
+      - Best an absolute path, or one with C(~). A relative one is below the folder of the playbook.
     type: path
   datastore:
     description:
@@ -145,7 +146,7 @@ EXAMPLES = r"""
 - name: Build the package and look at it before anything else
   fleetcare.esxi.esxi_firewall_vib:
     state: built
-    dest: ./packages
+    dest: ~/packages
     rulesets: &rulesets
       - name: agent
         rules:
@@ -159,7 +160,7 @@ EXAMPLES = r"""
     password: "{{ vcenter_password }}"
     cluster_name: [lab]
     rulesets: *rulesets
-    dest: ./packages
+    dest: ~/packages
     waves: [1, 100%]
 
 - name: Open it to one network

@@ -35,11 +35,11 @@ options:
         V(supported), V(not_listed), V(advice) or V(known_bad); V(supported) needs a C(source).
       - C(pci) is vendor and device in hexadecimal (V(8086:1572)), with or without those of the subsystem
         (V(8086:1572:1028:0000)), or a whole vendor (V(10ec:*)), which C(class) narrows (V(0200) is Ethernet, V(01) all
-        storage).
+        storage; in YAML in quotes).
       - C(cpu) is vendor, family and model, with or without stepping (V(intel 6/85), V(intel 6/85/0-4)), or a part of its
         name with wildcards (V(Gold 63??)).
       - C(release) is one (V(8.0), V(8.0 U2)) or a range (V(7.0-8.0.1), V(8.0.2-)); empty is all. The row that says most
-        exactly what is meant wins; of equals the worst.
+        exactly what is meant wins; of equals the worst, and so of a name and a model of CPU.
     type: raw
   nvme:
     description:

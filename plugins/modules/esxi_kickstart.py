@@ -139,7 +139,7 @@ options:
           first:
             description:
               - The first disk that fits, by filters in their order; V(local), V(remote), V(usb), V(esx), a driver or a model. An
-                empty list is whichever comes first.
+                empty list is whichever comes first, disks of the network (SAN) included.
             type: list
             elements: str
           name:
@@ -158,7 +158,7 @@ options:
             type: bool
             default: false
           overwrite_vsan:
-            description: Overwrite a disk of a vSAN disk group.
+            description: Overwrite a disk of a vSAN disk group. Other disks of the group may be wiped with it.
             type: bool
             default: false
           ignore_ssd:
@@ -190,11 +190,11 @@ options:
             type: list
             elements: str
           except_drives:
-            description: Disks to leave alone; all others are cleared.
+            description: Disks to leave alone; all others that the host sees are cleared, those of the network (SAN) included.
             type: list
             elements: str
           all_drives:
-            description: Clear every disk.
+            description: Clear every disk that the host sees, those of the network (SAN) included.
             type: bool
             default: false
           overwrite_vmfs:
@@ -490,7 +490,7 @@ hosts:
       findings:
         - level: warning
           code: kickstart_erases
-          text: overwrite_vmfs on the first disk
+          text: overwrite_vmfs on the first disk of local
           status: open
       failure: null
 hints:

@@ -19,6 +19,7 @@ description:
   - Refuses while virtual machines run that nothing moves away, names them, and says what stands in the way.
   - Never takes down the host that vCenter itself or the control node runs on, nor the last host of a cluster with running
     machines, nor all hosts of a cluster at once, unless told so.
+  - Hosts of a cluster in which machines run are rebooted one by one, or with O(waves) as many at a time as a wave has.
   - A host that a reboot brought into maintenance mode leaves it again; one that was there before stays.
 options:
   state:

@@ -214,6 +214,16 @@ HARDWARE: dict[str, tuple[dict[str, Any], str, str]] = {
     "release is a word": ({"target_release": "latest"}, "target_release 'latest'", "8.0.3"),
     "list for no release": ({"compatibility_list": [{"pci": "8086", "verdict": "advice"}]}, "without target_release", "for which release"),
     "empty list": ({"target_release": "8.0", "compatibility_list": []}, "has no row", "Leave it out"),
+    "one row without its list": (
+        {"target_release": "8.0", "compatibility_list": {"pci": "8086:1572", "verdict": "advice"}},
+        "neither a path nor a list",
+        "JSON or CSV",
+    ),
+    "path of nonsense": (
+        {"target_release": "8.0", "compatibility_list": "a\0b"},
+        "cannot be read: embedded null byte",
+        "machine that runs",
+    ),
     "list is a number": ({"target_release": "8.0", "compatibility_list": 7}, "neither a path nor a list", "JSON or CSV"),
     "odd id": (
         {"target_release": "8.0", "compatibility_list": [{"pci": "0x80861572", "verdict": "advice"}]},
@@ -225,7 +235,7 @@ HARDWARE: dict[str, tuple[dict[str, Any], str, str]] = {
         "column 'relase'",
         "Did you mean release",
     ),
-    "no plain file": ({"target_release": "8.0", "compatibility_list": "/"}, "/ cannot be read", "JSON or CSV"),
+    "no plain file": ({"target_release": "8.0", "compatibility_list": "/"}, "/ cannot be read", "machine that runs the task"),
 }
 
 _PORT = {"direction": "inbound", "protocol": "tcp", "port": "8080"}

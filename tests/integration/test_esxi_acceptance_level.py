@@ -90,6 +90,13 @@ def test_at_least_leaves_alone_what_is_stricter(simulator: Callable[..., Simulat
     assert set_level(low, "partner", at_least=True)["status"] == "changed" and truth(low) == "partner"
 
 
+def test_who_lowers_without_meaning_it_is_told_of_at_least(simulator: Callable[..., Simulator]) -> None:
+    for secure_boot, code in ((True, "acceptance_secure_boot"), (False, "acceptance_lowered")):
+        sim = simulator(fleet(acceptance="vmware_accepted", secure_boot=secure_boot))
+        host = set_level(sim, "partner", check=True)
+        assert code in codes(host) and "at_least: true" in host["hints"][code]
+
+
 def test_left_out_the_level_stays(simulator: Callable[..., Simulator]) -> None:
     sim = simulator(fleet(acceptance="community"))
     host = set_level(sim)

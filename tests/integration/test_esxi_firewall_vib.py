@@ -169,7 +169,6 @@ def test_the_datastore_that_is_named_or_shared(simulator: Start) -> None:
 LEGACY = {"name": NAME, "vendor": "Example", "acceptance": "community"}
 TAKEN = {"name": "legacy", "acceptance": "community", "rulesets": [{"key": "agent", "rules": ["in tcp 9443"], "enabled": True}]}
 BUSY = {"name": NAME, "vendor": "fleetcare", "acceptance": "community", "maintenance_required": True}
-STUCK = {"name": NAME, "vendor": "fleetcare", "acceptance": "community", "live_remove": False}
 
 OUT: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
     "level": ({"acceptance": "partner"}, {}, ["vib_acceptance_level"]),
@@ -189,7 +188,7 @@ OUT: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
     "reboot": ({"reboot_required": True}, {}, ["vib_reboot_pending"]),
     "maintenance": ({"software": [BUSY]}, {}, ["vib_maintenance_needed"]),
     "maintenance, away": ({"software": [BUSY]}, {"state": "absent"}, ["vib_maintenance_needed"]),
-    "cannot leave": ({"software": [STUCK]}, {"state": "absent"}, ["vib_reboot_pending"]),
+    "reboot, away": ({"software": [BUSY], "reboot_required": True, "state": "maintenance"}, {"state": "absent"}, ["vib_reboot_pending"]),
     "no firewall": ({"options": {"firewall_info": "unset"}}, {}, ["vib_firewall_unknown"]),
 }
 
@@ -291,6 +290,14 @@ def test_built_needs_no_host(tmp_path: pathlib.Path) -> None:
     assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == [], "nothing half-written is left"
 
 
+def test_a_short_path_is_told_whole(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is below the folder of the playbook, which for the one of this collection is inside the collection."""
+    monkeypatch.chdir(tmp_path)
+    done = ours(None, state="built", dest="packages")
+    assert [pathlib.Path(one["path"]).parent for one in done["files"]] == [tmp_path / "packages"] * 2
+    assert str(tmp_path / "packages") in done["msg"]
+
+
 def test_a_folder_that_cannot_be_written_is_told_before_any_connection(simulator: Start, tmp_path: pathlib.Path) -> None:
     file = tmp_path / "file"
     file.write_text("")
@@ -310,7 +317,8 @@ def test_the_bundle_where_a_package_may_not_go_in(simulator: Start, tmp_path: pa
     (file,) = (tmp_path / "out").iterdir()
     assert file.name == f"{NAME}-{done['package']['version']}-offline_bundle.zip"
     assert [one["path"] for one in checked["files"]] == [one["path"] for one in done["files"]] == [str(file)]
-    assert f"1 of 2 hosts take no package by themselves. Import {file.name}" in done["msg"] and str(file) in done["msg"]
+    assert "1 of 2 hosts take no package by themselves." in done["msg"]
+    assert f"import {file.name} from {file.parent} into vSphere Lifecycle Manager" in done["msg"]
     assert done["hosts"]["good.example.com"]["status"] == "changed"
     again = ours(sim, dest=str(tmp_path / "out"))
     assert not again["changed"] and not again["files"][0]["changed"]

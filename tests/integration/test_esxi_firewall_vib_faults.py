@@ -75,7 +75,10 @@ def test_an_answer_is_lost_on_the_way_out(simulator: Start, method: str, drop: s
     ours(sim)
     _hit(sim, method=method, drop=drop)
     host = ours(sim, state="absent")["hosts"][HOST]
-    assert host["changed"] == (state(sim) == before) or host["status"] == "failed"
+    if (method, drop) == (REMOVE, "before"):
+        assert host["status"] == "failed" and not host["changed"] and ruleset(sim)["enabled"]
+    else:
+        assert host["status"] == "changed" and state(sim) == before
     sim.clear_faults()
     ours(sim, state="absent")
     assert state(sim) == before and not ours(sim, state="absent")["changed"]
@@ -137,6 +140,17 @@ def test_a_refused_installation_leaves_all_as_it_was(simulator: Start, installer
     _mended(sim)
 
 
+@pytest.mark.parametrize("drop", ["before", "after"])
+def test_an_answer_of_the_patch_manager_is_lost(simulator: Start, drop: str) -> None:
+    sim = _started(simulator)
+    before = state(sim)
+    _hit(sim, method="InstallHostPatchV2_Task", drop=drop)
+    host = _honest(sim, ours(sim, installer="patch_manager"), before)
+    assert host["status"] == ("failed" if drop == "before" else "changed"), host
+    assert uploads(sim) == []
+    _mended(sim)
+
+
 def test_the_patch_manager_refuses_in_its_own_way(simulator: Start) -> None:
     """What its task says is not believed: as a fault, or as a result that names what went wrong."""
     options = {"extensibility_rules": True}
@@ -163,6 +177,25 @@ def test_what_is_not_kept_is_told(simulator: Start, method: str) -> None:
     _mended(sim)
 
 
+def test_an_installation_that_takes_longer_than_a_call(simulator: Start) -> None:
+    """Looked at, as after a lost answer: also where an older version is there as long as it is not done."""
+    sim = _started(simulator)
+    for version in ("1.0.0", "2.0.0"):
+        _hit(sim, method=INSTALL, delay=1.2)
+        host = ours(sim, read_timeout=1, version=version)["hosts"][HOST]
+        assert host["status"] == "changed" and names(host) == WAY, host
+        assert uploads(sim) == []
+
+
+def test_a_removal_that_takes_longer_than_a_call(simulator: Start) -> None:
+    sim = _started(simulator)
+    before = state(sim)
+    ours(sim)
+    _hit(sim, method=REMOVE, delay=1.2)
+    host = ours(sim, read_timeout=1, state="absent")["hosts"][HOST]
+    assert host["status"] == "changed" and state(sim) == before, host
+
+
 def test_a_slow_installation_and_a_deadline(simulator: Start) -> None:
     """The request is out when the time is over: nobody knows, and that is what is said."""
     sim = _started(simulator)
@@ -172,6 +205,14 @@ def test_a_slow_installation_and_a_deadline(simulator: Start) -> None:
     assert host["status"] == "failed" and "deadline" in host["failure"]["cause"]
     assert "refresh_firewall" in names(host, "not_done") and uploads(sim) == []
     _mended(sim)
+
+
+def test_a_file_that_somebody_else_has_removed(simulator: Start) -> None:
+    """It is gone, as it should be: no reason to fail, and nothing is left."""
+    sim = _started(simulator)
+    _hit(sim, method=DELETE, http=404)
+    host = ours(sim)["hosts"][HOST]
+    assert host["status"] == "changed" and names(host) == WAY and codes(host) == [], host
 
 
 def test_a_file_that_cannot_be_removed(simulator: Start) -> None:
@@ -191,3 +232,14 @@ def test_a_host_that_takes_it_for_its_next_start_only(simulator: Start) -> None:
     assert uploads(sim) == []
     sim.act("reboot_host", host=HOST)
     assert ruleset(sim)["enabled"] and ours(sim, name="slow", vendor="Example")["hosts"][HOST]["status"] == "compliant"
+
+
+def test_a_host_that_lets_it_go_at_its_next_start_only(simulator: Start) -> None:
+    """The next step that is named is one that helps."""
+    sim = simulator(fleet({"software": [{"name": "slow", "live_remove": False, "acceptance": "community"}]}))
+    leave: dict[str, Any] = {"name": "slow", "vendor": "Example", "state": "absent", "rulesets": None}
+    host = ours(sim, **leave)["hosts"][HOST]
+    assert host["status"] == "failed" and "next start only" in host["failure"]["cause"], host
+    assert "Reboot it" in host["failure"]["hint"]
+    sim.act("reboot_host", host=HOST)
+    assert ours(sim, **leave)["hosts"][HOST]["status"] == "compliant"

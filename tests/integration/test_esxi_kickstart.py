@@ -8,6 +8,7 @@ import importlib
 import json
 import os
 import pathlib
+import re
 import socket
 import stat
 import subprocess
@@ -204,13 +205,19 @@ INPUT: dict[str, tuple[dict[str, Any], str, str]] = {
     "second host is wrong": ({"hosts": [FIRST, {**NEXT, "vlan": 9999}]}, "esx-02: vlan 9999", "4094"),
     "no boot.cfg": (
         {"installer_boot_cfg": "/nonexistent/BOOT.CFG"},
-        "/nonexistent/BOOT.CFG cannot be read: No such file",
+        "installer_boot_cfg /nonexistent/BOOT.CFG cannot be read: No such file",
         "on the machine",
     ),
-    "a folder for a boot.cfg": ({"installer_boot_cfg": "/"}, "/ cannot be read", "Name a file"),
+    "a folder for a boot.cfg": ({"installer_boot_cfg": "/"}, "installer_boot_cfg / cannot be read", "Name a file"),
     "endless boot.cfg": ({"installer_boot_cfg": "/dev/zero"}, "more than 262144 bytes", "right file"),
     "boot.cfg of another kind": ({"installer_boot_cfg": "/etc/passwd"}, "is no boot.cfg of an installer", "as it came"),
-    "dest is a file": ({"dest": "/etc/passwd"}, "/etc/passwd is no folder", "Name a folder"),
+    "boot.cfg that would be lost": (
+        {**MEDIA["usb"], "dest": "/mnt/", "installer_boot_cfg": "/mnt/esx-02/efi/boot/boot.cfg"},
+        "installer_boot_cfg /mnt/esx-02/efi/boot/boot.cfg is one of the files that are written",
+        "another place",
+    ),
+    "dest is a file": ({"dest": "/etc/passwd"}, "dest /etc/passwd cannot be a folder", "Name another"),
+    "dest below a file": ({"dest": "/etc/passwd/below"}, "dest /etc/passwd/below cannot be a folder: /etc/passwd is none", "Name another"),
 }
 
 
@@ -224,10 +231,21 @@ def test_bad_input_ends_before_the_first_file(dest: pathlib.Path, name: str) -> 
     assert not dest.exists()
 
 
-def test_a_folder_that_cannot_be_made_is_told_for_each_host(tmp_path: pathlib.Path, dest: pathlib.Path) -> None:
-    (tmp_path / "file").write_text("")
-    result = run(dest, dest=str(tmp_path / "file" / "below"))
-    assert result["summary"] == {"failed": 2} and "Not a directory" in result["msg"]
+def test_a_folder_that_does_not_permit_it_is_told_in_a_check_run_too(dest: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(os, "access", lambda path, _how: asked.append(path))  # whoever runs the tests may be root
+    for check in (True, False):
+        with pytest.raises(BadInput, match="does not permit it") as caught:
+            run(dest, check=check)
+        assert str(dest) in caught.value.cause and "owner" in caught.value.hint
+    assert asked == [str(dest.parent)] * 2 and not dest.exists()
+
+
+def test_a_folder_that_cannot_be_made_is_told_for_each_host(dest: pathlib.Path) -> None:
+    dest.mkdir()
+    (dest / "ks").write_text("")
+    result = run(dest)
+    assert result["summary"] == {"failed": 2} and "Not a directory" in result["msg"] and sorted(tree(dest)) == ["ks"]
 
 
 # ---- secrets ----------------------------------------------------------------------------------------------------------------------
@@ -365,9 +383,10 @@ def test_fresh_hosts_come_to_the_desired_state_and_the_others_are_named(
         esxi_firewall_ports_rules=[{"name": "syslog", "enabled": True}],
     )
     assert code != 0
-    assert "2 of 3 hosts are not provisioned." in text, text
+    assert "Not provisioned: 2 of 3." in text, text
     assert f"esx-late: After 2 s nothing answers at 127.0.0.1:{silent}. Look at the host's console" in text
     assert f"mail: 127.0.0.1:{stranger} answers, but not as a vSphere host that is ready" in text
+    assert "There and as it should be" not in text
     (host,) = sim.state()["hosts"].values()
     assert host["time"]["servers"] == ["ntp1.example.com"] and host["services"]["ntpd"]["running"]
     assert host["rulesets"]["syslog"]["enabled"] and sim.password not in text
@@ -378,13 +397,45 @@ def test_fresh_hosts_come_to_the_desired_state_and_the_others_are_named(
     [
         ({}, "Name hosts in esxi_provision_hosts"),
         ({"esxi_provision_hosts": [{"name": "a"}, {"name": "a"}]}, "each with a name of its own"),
+        ({"esxi_provision_hosts": [{"name": "localhost"}]}, "and none localhost"),
+        ({"esxi_provision_hosts": [{"name": "a"}], "esxi_provision_deadline": "soon"}, "esxi_provision_deadline soon"),
+        ({"esxi_provision_hosts": [{"name": "a", "port": "x"}]}, "port x"),
         ({"esxi_provision_hosts": [{"name": "a"}], "esxi_remediate_hostname": "vcenter.example.com"}, "esxi_remediate_hostname is set"),
     ],
-    ids=["nobody", "twice", "one address for all"],
+    ids=["nobody", "twice", "ourselves", "no time", "no port", "one address for all"],
 )
 def test_provisioning_refuses_what_cannot_be_meant(tmp_path: pathlib.Path, given: dict[str, Any], words: str) -> None:
     code, text = ansible(tmp_path, "fleetcare.esxi.esxi_provision", **given)
     assert code != 0 and words in text, text
+
+
+def test_provisioning_check_do_again(simulator: Callable[..., Simulator], tmp_path: pathlib.Path) -> None:
+    sim = simulator("standalone")
+    # No address, as in a list that is made by a template: the name given in full counts.
+    there = {"name": "esx-fresh", "address": None, "fqdn": "127.0.0.1", "port": sim.port, "thumbprint": None}
+
+    def provision(*arguments: str) -> str:
+        code, text = ansible(
+            tmp_path,
+            "fleetcare.esxi.esxi_provision",
+            *arguments,
+            esxi_provision_hosts=[there],
+            esxi_remediate_username=sim.username,
+            esxi_remediate_password=sim.password,
+            esxi_remediate_validate_certs=False,
+            esxi_firewall_ports_rules=[{"name": "syslog", "enabled": True}],
+        )
+        (tmp_path / "ansible.log").unlink()
+        assert code == 0, text
+        return text
+
+    checked = provision("--check")
+    assert "There: esx-fresh. This was a check run" in checked and "There and as it should be" not in checked, checked
+    assert sim.summary()["writes"] == 0
+    done = provision()
+    assert "There and as it should be: esx-fresh." in done and re.search(r"esx-fresh +: ok=\d+ +changed=1 ", done), done
+    writes = sim.summary()["writes"]
+    assert writes > 0 and re.search(r"esx-fresh +: ok=\d+ +changed=0 ", provision()) and sim.summary()["writes"] == writes
 
 
 def test_an_old_system_that_never_goes_is_said(simulator: Callable[..., Simulator], tmp_path: pathlib.Path) -> None:
@@ -393,12 +444,14 @@ def test_an_old_system_that_never_goes_is_said(simulator: Callable[..., Simulato
     code, text = ansible(
         tmp_path,
         "fleetcare.esxi.esxi_provision",
-        esxi_kickstart_hosts=[old],
+        "--forks=1",
+        esxi_kickstart_hosts=[old, {**old, "name": "esx-older"}],
         esxi_provision_deadline=1,
         esxi_provision_pause=1,
         esxi_provision_reinstall=True,
     )
     assert code != 0 and "so the old system still runs" in text and sim.summary()["logins"] == 0, text
+    assert "2 hosts, and Ansible waits for 1 at once" in text and "--forks 2" in text
 
 
 def test_a_failure_is_an_error_of_ours(dest: pathlib.Path) -> None:

@@ -268,7 +268,7 @@ def test_where_one_keeps_its_key_the_next_is_not_begun(simulator: Start, fault: 
     ledger.check()
     assert statuses(result) == ["failed", "skipped"] and result["hosts"][ONE]["failure"]["fault"] == fault
     told = result["hosts"][TWO]
-    assert ONE in told["failure"]["cause"] and "make room" in told["failure"]["cause"]
+    assert ONE in told["failure"]["cause"] and "which was to go before it" in told["failure"]["cause"]
     assert [change["change"] for change in told["not_done"]] == ["assign_key"]
     assert ("UpdateAssignedLicense", TWO) not in written(sim)
     assert set(statuses(ours(sim, license_keys=[A, C]))) == {"changed"}
@@ -284,7 +284,7 @@ def test_where_the_answer_of_one_is_lost_the_next_is_told_the_truth(simulator: S
     one, two = result["hosts"][ONE], result["hosts"][TWO]
     assert one["changed"] == (drop == "after") == (held(sim)[ONE] == shown(C))
     if two["status"] == "skipped" and one["status"] == "changed":
-        assert f"{ONE}, which was to make room for it, was not changed" not in two["failure"]["cause"]
+        assert f"{ONE}, which was to go before it, was not changed" not in two["failure"]["cause"]
     last = ours(sim, license_keys=[A, C])
     assert set(statuses(last)) <= {"changed", "compliant"} and held(sim) == {ONE: shown(C), TWO: shown(A)}
 

@@ -42,7 +42,7 @@ def ours(sim: Simulator | None, *, check: bool = False, **options: Any) -> dict[
         params.update(reach(sim), session="single", esxi_hostname=["*"])
     params.update({"rulesets": [AGENT], **options})
     assert FEATURE.files
-    kept.check_folder(params["dest"])
+    params["dest"] = kept.checked_folder(params["dest"])
     outcome = execute(FEATURE, params, check=check, in_process=True)
     result = result_of(outcome, with_diff=True)
     kept.keep(params["dest"], FEATURE.files(outcome.wanted, outcome.plans), result, check=check)

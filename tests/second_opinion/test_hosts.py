@@ -32,7 +32,7 @@ def is_plain(result: dict[str, Any]) -> bool:
 def test_maintenance_mode_is_entered_and_left(vcsim_server: Vcsim) -> None:
     name = next(iter(run(vcsim_server, "esxi_hardware_info", esxi_hostname=["*"])["hosts"]))
     for state in ("maintenance", "normal"):
-        wish = {"esxi_hostname": [name], "state": state}
+        wish: dict[str, Any] = {"esxi_hostname": [name], "state": state}
         assert statuses(run(vcsim_server, "esxi_power", check=True, **wish)) == {"would_change"}
         assert statuses(run(vcsim_server, "esxi_power", **wish)) == {"changed"}
         assert statuses(run(vcsim_server, "esxi_power", **wish)) == {"compliant"}

@@ -15,10 +15,16 @@ class Folder:
     """``check``: nothing is written, whatever is asked for."""
 
     def __init__(self, root: str, check: bool) -> None:
+        """It may be made later. Raises BadInput where it cannot: that must not show only once something was done."""
         self._root = root
         self._check = check
-        if os.path.lexists(root) and not os.path.isdir(root):
-            raise BadInput(f"{root} is no folder", hint="Name a folder; it is made where it is missing.")
+        place = os.path.abspath(root)
+        while not os.path.lexists(place):
+            place = os.path.dirname(place)
+        if not os.path.isdir(place):
+            raise BadInput(f"dest {root} cannot be a folder: {place} is none", hint="Name another one.")
+        if not os.access(place, os.W_OK | os.X_OK):
+            raise BadInput(f"dest {root} cannot be written: {place} does not permit it", hint="Name another one, or change its owner.")
 
     def look(self, path: str) -> tuple[bytes, int] | None:
         """Content and mode of a file; None where there is none. Raises FleetcareError."""
@@ -35,23 +41,9 @@ class Folder:
             raise _trouble("read", full, problem.strerror) from None
 
     def write(self, path: str, content: bytes, mode: int) -> None:
-        """Written beside and moved into place: who reads meanwhile sees the old file or the new one. Raises FleetcareError."""
+        """Raises FleetcareError."""
         self._never_in_a_check(path)
-        full = os.path.join(self._root, path)
-        unfinished = os.path.join(os.path.dirname(full), f".{os.path.basename(full)}.{os.getpid()}.new")
-        try:
-            # A group that may read the files has to get into their folders.
-            os.makedirs(os.path.dirname(full), mode=0o750 if mode & 0o040 else 0o700, exist_ok=True)
-            with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), "wb") as file:
-                file.write(content)
-                os.fchmod(file.fileno(), mode)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(unfinished, full)
-        except OSError as problem:
-            with contextlib.suppress(OSError):
-                os.unlink(unfinished)
-            raise _trouble("written", full, problem.strerror) from None
+        put(os.path.join(self._root, path), content, mode)
 
     def remove(self, path: str) -> None:
         """With the folders below the root that are empty then. Raises FleetcareError."""
@@ -68,6 +60,24 @@ class Folder:
     def _never_in_a_check(self, path: str) -> None:
         if self._check:
             raise WriteRefused(f"{path} would be written in a check run", hint="This is a defect of fleetcare.esxi: please report it.")
+
+
+def put(path: str, content: bytes, mode: int) -> None:
+    """Written beside and moved into place: who reads meanwhile sees the old file or the new one. Raises FleetcareError."""
+    unfinished = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{os.getpid()}.new")
+    try:
+        # A group that may read the files has to get into their folders.
+        os.makedirs(os.path.dirname(path), mode=0o750 if mode & 0o040 else 0o700, exist_ok=True)
+        with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), "wb") as file:
+            file.write(content)
+            os.fchmod(file.fileno(), mode)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    except OSError as problem:
+        with contextlib.suppress(OSError):
+            os.unlink(unfinished)
+        raise _trouble("written", path, problem.strerror) from None
 
 
 def given(path: str, most: int) -> bytes:

@@ -41,8 +41,11 @@ class Sight:
 class Condition:
     """Something to wait for. ``judge`` gets the values of ``paths`` of ``ref``, or None where the endpoint did not answer.
 
-    ``within``: seconds. Where the answer to the write was lost it may show no sign of having begun for BEGINS_WITHIN. ``task``: what the write started, if it is known: one that ends with an error ends the waiting. ``lost``: what the
-    write ended with where its answer did not come. ``silent``: whether the condition was met by the endpoint's silence.
+    ``within``: seconds. Where the answer to the write was lost it may show no sign of having begun for BEGINS_WITHIN.
+    ``task``: what the write started, if it is known: one that ends with an error ends the waiting; with ``task_ends`` the server
+    has to be done with it, too: it may refuse the next write until then (fault TaskInProgress).
+    ``lost``: what the write ended with where its answer did not come. ``silent``: whether the condition was met by the endpoint's
+    silence, which after a lost answer is no sign of anything: both may come of a network that is cut.
     """
 
     ref: Ref
@@ -51,6 +54,7 @@ class Condition:
     what: str
     within: float
     task: Ref | None = None
+    task_ends: bool = False
     lost: FleetcareError | None = None
     seen: str = "nothing"
     begun: bool = False
@@ -68,7 +72,7 @@ class Condition:
         sight = self.judge(values)
         self.seen, self.begun = sight.seen, self.begun or sight.begun
         self.silent = sight.met and values is None
-        return sight.met
+        return sight.met and not (self.silent and self.lost)
 
     def overdue(self) -> FleetcareError | None:
         now = time.monotonic()
@@ -114,7 +118,7 @@ def wait_for_conditions(session: Session, conditions: Sequence[Condition]) -> li
             ended = _ended_badly(session, rows, condition)
             if ended is not None:
                 outcome[number] = ended
-            elif condition.look(None if away else row.values if row else {}):
+            elif condition.look(None if away else row.values if row else {}) and not _is_at_it(rows, condition):
                 outcome[number] = None
             else:
                 overdue = condition.overdue()
@@ -122,6 +126,7 @@ def wait_for_conditions(session: Session, conditions: Sequence[Condition]) -> li
                     overdue = Interrupted(
                         f"{condition.what} had not come about, because {session.guard.reason}; last seen: {condition.seen}"
                     )
+                    overdue.hint = condition.hint or overdue.hint
                 if overdue is None:
                     continue
                 outcome[number] = overdue
@@ -143,6 +148,11 @@ def _asked(conditions: Any) -> tuple[dict[str, list[str]], list[Ref]]:
             refs[condition.task] = None
             paths[condition.task.type] = list(_TASK)
     return paths, list(refs)
+
+
+def _is_at_it(rows: Mapping[Ref, Any], condition: Condition) -> bool:
+    row = rows.get(condition.task) if condition.task and condition.task_ends else None
+    return row is not None and row.values.get("info.state") in ("queued", "running")
 
 
 def _ended_badly(session: Session, rows: Mapping[Ref, Any], condition: Condition) -> FleetcareError | None:

@@ -83,8 +83,8 @@ MEANINGS: dict[str, Meaning] = {
     "acceptance_secure_boot": Meaning(
         "error",
         "The host starts with Secure Boot, and its acceptance level is not lowered under it.",
-        "Keep the level, and use VIBs that are signed for it. Who has to lower it decides so on the host: turn Secure Boot off in its firmware "
-        "for community; esxcli software acceptance set for the others.",
+        "Keep the level, and use VIBs that are signed for it; at_least: true leaves stricter hosts alone. Who has to lower it decides so on "
+        "the host: turn Secure Boot off in its firmware for community; esxcli software acceptance set for the others.",
         _SECURE_BOOT,
     ),
     "acceptance_secure_boot_unknown": Meaning(
@@ -97,7 +97,8 @@ MEANINGS: dict[str, Meaning] = {
     "acceptance_lowered": Meaning(
         "note",
         "The host takes software afterwards that it refused before.",
-        "Raise the level again once the software is installed that needed it, if that allows it.",
+        "Raise the level again once the software is installed that needed it, if that allows it. Where it was not meant, at_least: true leaves "
+        "stricter hosts alone.",
         "docs.vmware.com, GUID-6A3AD878: affects support and security of the host",
         lasting=True,
     ),

@@ -107,7 +107,7 @@ MEANINGS: dict[str, Meaning] = {
     "port_no_ruleset": Meaning(
         "error",
         "No ruleset of this host has the port, and none of any known release.",
-        "ESXi opens ports by rulesets only: install a VIB that brings one.",
+        "ESXi opens ports by rulesets only: install one of your own with fleetcare.esxi.esxi_firewall_vib.",
         "firewallInfo.ruleset; the API can neither create a ruleset nor add a port",
     ),
     "port_close_shared": Meaning(

@@ -117,8 +117,8 @@ MEANINGS: dict[str, Meaning] = {
     ),
     "device_not_listed": Meaning(
         "note",
-        "Your compatibility list says nothing about some devices of the host.",
-        "Look them up in the Broadcom Compatibility Guide by their ids, and add a line with the source.",
+        "Your compatibility list says nothing about some devices of the host, or about its CPU.",
+        "Look them up in the Broadcom Compatibility Guide by their ids, the CPU by its name, and add a line with the source.",
         "the compatibility list",
     ),
     "network_lost": Meaning(
@@ -292,7 +292,7 @@ def _device(device: Device, state: State, wanted: Wanted, seen: Seen) -> Judged:
     row = seen.memo.get((device.vendor, device.device, device.subvendor, device.subdevice, device.pci_class), (None, False))[0]
     version = version_of(state.version)
     if row and row.undriven is not None and device.driver and version is not None and version in row.undriven:
-        note = f"The host runs it with the driver {device.driver}, which no image of VMware brings: it has to be there for the target release, too."
+        note = f"The host runs it with the driver {device.driver}, which was found in no image of VMware: it has to be there for the target release, too."
         return Judged(device, "advice", row.source, note)
     if not judged.own and _is_old_nvme(device):
         source = next((demand.source for demand in DEMANDS if demand.name == "nvme_1_3"), "")
@@ -388,8 +388,11 @@ def _findings(state: State, judgement: Judgement, wanted: Wanted) -> list[Findin
         found += _of_cpu(judgement.cpu, name)
     found += [finding for judged in judgement.devices for finding in _of_device(judged, name)]
     unlisted = [judged.part.called for judged in judgement.devices if judged.verdict == "not_listed"]
-    if wanted.rows and unlisted:
-        found.append(_found("device_not_listed", f"{len(unlisted)} of {len(judgement.devices)} devices: {listed(unlisted, 5)}"))
+    parts = [f"{len(unlisted)} of {len(judgement.devices)} devices: {listed(unlisted, 5)}"] if unlisted else []
+    if judgement.cpu and judgement.cpu.verdict == "not_listed":
+        parts.append(f"the CPU: {_cpu_name(state)}")
+    if wanted.rows and parts:
+        found.append(_found("device_not_listed", "; ".join(parts)))
     return found
 
 

@@ -22,7 +22,10 @@ _GUIDE_8 = "ESXi Hardware Requirements in Installation and Setup of 8.0, docs.vm
 _XSAVE = "williamlam.com, October 2023: ESXi 8.0 Update 2 requires the XSAVE instruction, even with allowLegacyCPU=true"
 _BIOS = "KB 313152, formerly 84233, Deprecation of legacy BIOS support in vSphere"
 _USB = "KB 85685, SD card/USB boot device revised guidance, as quoted by tinkertry.com on 27 April 2022"
-_VMKLINUX = "blogs.vmware.com, April 2019: What is the Impact of the VMKlinux Driver Stack Deprecation?"
+_VMKLINUX = (
+    "blogs.vmware.com, April 2019: What is the Impact of the VMKlinux Driver Stack Deprecation?; on Realtek in 7.0 its driver's packager, "
+    "VFrontDe-Org/ESXi-Customizer-PS#17, June 2020"
+)
 _WESTMERE = "polarclouds.co.uk, Workaround ESXi CPU Unsupported, part 2, E5640 with CPUID 206C2; insecurewi.re on ESXi 7.0 and Westmere"
 _FCOE = f"{_GUIDE_8}, Storage Systems"
 _NVME = "claimed of ESXi 7 and newer in the field; no vendor text was found. KB 312191 names the command that shows the version"
@@ -64,11 +67,11 @@ DEMANDS = (
 )
 
 ROWS = (
-    # 6.7 was the last release with Linux drivers, and no native one for it was ever in an image. Whoever has one has it from somebody else.
+    # 6.7 was the last release with Linux drivers, and no native one was found in an image. Whoever has one has it from somebody else.
     Row(
         verdict="known_bad",
         source=_VMKLINUX,
-        note="No release since 7.0 brings a driver for Realtek NICs: the Linux drivers of 6.7 and older are gone.",
+        note="Realtek NICs were run by Linux drivers, which 7.0 and newer do not take; a native one was found in no image.",
         span=_FROM_SEVEN,
         vendor=0x10EC,
         pci_class=ETHERNET,

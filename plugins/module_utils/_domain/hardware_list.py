@@ -148,7 +148,8 @@ def _pci(place: str, row: Mapping[str, str]) -> dict[str, Any]:
         number = _number(text)
         if number is None or len(text) not in (2, 4):
             raise BadInput(
-                f"{_OPTION}: {place} has class {row['class'][:40]!r}", hint="Write 0200 for Ethernet, 01 for all storage, 03 for graphics, in YAML in quotes."
+                f"{_OPTION}: {place} has class {row['class'][:40]!r}",
+                hint="Write 0200 for Ethernet, 01 for all storage, 03 for graphics, in YAML in quotes.",
             )
         found.update(pci_class=number, class_shift=8 if len(text) == 2 else 0)
     return found

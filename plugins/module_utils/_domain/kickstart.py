@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from . import kickstart_file as files
 from . import kickstart_grammar as grammar
 from .errors import BadInput, FleetcareError, NotConverged, listed
-from .kickstart_wanted import LEVELS, Host, Script, Wanted, parse, used
+from .kickstart_wanted import LEVELS, Disk, Host, Script, Wanted, parse, used
 from .plan import Finding, Meaning
 
 _COMMANDS = "Broadcom, ESX 9.1, Installation and Upgrade Script Commands"
@@ -59,7 +59,7 @@ MEANINGS: dict[str, Meaning] = {
     ),
     "kickstart_installs_again": Meaning(
         "warning",
-        "The host is installed anew each time it boots from the network, and its disk is overwritten.",
+        "The host is installed anew each time it boots from the network; without end, where that comes before the disk in its boot order.",
         "Boot from the network once only, or take the files away after the installation (state: absent).",
         "the files themselves: a boot.cfg for its MAC address, and a script that installs",
         lasting=True,
@@ -74,7 +74,7 @@ MEANINGS: dict[str, Meaning] = {
     "kickstart_any_disk": Meaning(
         "warning",
         "The disk is chosen by what the installer finds first, which may be another one than was meant.",
-        "Name the disk with disk.name, or filter by model or driver.",
+        "Name the disk with disk.name, or filter by model or driver alone.",
         f"{_COMMANDS}, --firstdisk",
         lasting=True,
     ),
@@ -319,13 +319,12 @@ def _findings(host: Host, wanted: Wanted, gone: tuple[str, ...]) -> Iterator[Fin
     if wanted.medium != "usb" and wanted.installer and host.installation != "upgrade" and not host.dry_run:
         yield _found("kickstart_installs_again", f"01-{_dashed(host.mac or '')}/boot.cfg")
     disk = host.disk
-    erased = [option for option in ("overwrite_vmfs", "overwrite_vsan", "repartition_system_disk") if getattr(disk, option)]
-    erased += ["clear_partitions"] if host.clear else []
+    erased = tuple(_erased(host))
     if erased:
-        yield _found("kickstart_erases", f"{', '.join(erased)} on {disk.name or 'the first disk'}")
-    if disk.first is not None and not set(disk.first) - {"local", "remote", "usb", "esx", "localesx", "remoteesx"}:
-        kind = ", ".join(disk.first) or "any kind"
-        yield _found("kickstart_any_disk", f"the first disk of {kind}")
+        yield _found("kickstart_erases", "; ".join(erased))
+    # One that fits anything is taken where none before it fits.
+    if disk.first is not None and (not disk.first or set(disk.first) & _ANYTHING):
+        yield _found("kickstart_any_disk", _which(disk))
     if "usb" in (disk.first or ())[:1] and not disk.system_disk and host.installation == "install":
         yield _found("kickstart_usb_without_system_disk", "disk.first begins with usb, disk.system_disk is not given")
     for what in used(host):
@@ -336,6 +335,29 @@ def _findings(host: Host, wanted: Wanted, gone: tuple[str, ...]) -> Iterator[Fin
         yield _found("kickstart_unsupported_cpu", "allow_legacy_cpu" if host.allow_legacy_cpu else "disk.force_unsupported_install")
     if gone:
         yield _found("kickstart_boot_option_replaced", f"{', '.join(gone)}")
+
+
+# Filters that no model and no driver has to fit.
+_ANYTHING = {"local", "remote", "usb", "esx", "localesx", "remoteesx"}
+
+
+def _which(disk: Disk) -> str:
+    # "By default, the eligible disks are set to the following order": local, then those of the network, then (7.0) USB.
+    return disk.name or f"the first disk of {', '.join(disk.first or ()) or 'any kind, those of the network (SAN) included'}"
+
+
+def _erased(host: Host) -> Iterator[str]:
+    disk, clear = host.disk, host.clear
+    if clear:
+        which = "all drives" if clear.all_drives else ", ".join(clear.drives) or f"all drives but {', '.join(clear.except_drives)}"
+        seen = "" if clear.drives else " that the host sees, those of the network (SAN) included"
+        yield f"clear_partitions on {which}{seen}{', with datastores' if clear.overwrite_vmfs else ''}"
+    if disk.overwrite_vmfs:
+        yield f"overwrite_vmfs on {_which(disk)}"
+    if disk.overwrite_vsan:
+        yield f"overwrite_vsan on {_which(disk)}; other disks of its vSAN disk group may go with it"
+    if disk.repartition_system_disk:
+        yield f"repartition_system_disk on {disk.system_disk}"
 
 
 # ---- what is done ----------------------------------------------------------------------------------------------------------
@@ -393,7 +415,17 @@ def task(opened: Callable[[str, bool], Folder], given: Callable[[str, int], byte
 def _installer(wanted: Wanted, given: Callable[[str, int], bytes]) -> files.BootFile | None:
     if wanted.installer is None:
         return None
-    content = given(wanted.installer, LONGEST_BOOT_CFG)
+    # A stick knows no capital letters.
+    ours = {f"{wanted.dest.rstrip('/')}/{path}".lower() for host in wanted.hosts for kind in paths(host, wanted).values() for path in kind}
+    if wanted.installer.lower() in ours:
+        raise BadInput(
+            f"installer_boot_cfg {wanted.installer} is one of the files that are written, so that the installer's own would be lost",
+            hint="Copy it to another place, and name that, or choose another dest.",
+        )
+    try:
+        content = given(wanted.installer, LONGEST_BOOT_CFG)
+    except BadInput as problem:
+        raise BadInput(f"installer_boot_cfg {problem.cause}", hint=problem.hint) from None
     try:
         return files.read_boot(content.decode("ascii"))
     except UnicodeDecodeError:

@@ -148,7 +148,7 @@ def parse(params: Mapping[str, Any]) -> Wanted:
     if not present:
         hosts = tuple(Host(name=_name(row), mac=_mac(_name(row), row)) for row in rows)
         _no_doubles(hosts)
-        return Wanted(present=False, dest=dest, mode=0o600, medium=medium, hosts=hosts, bios=True)
+        return Wanted(present=False, dest=dest, mode=0o600, medium=medium, hosts=hosts)
     if params.get("accept_eula") is not True:
         raise BadInput(
             "accept_eula is not true, and the installer goes on only where the licence agreement is accepted",
@@ -398,7 +398,11 @@ def _password(name: str, given: str | None) -> str | None:
     if given is None:
         return None
     if not HASH.fullmatch(given):
-        kind = "a hash, but none of SHA-512" if re.match(r"\$[0-9a-z]{1,3}\$", given) else "no hash"
+        kind = "no hash"
+        if HASH.fullmatch(given.strip()):
+            kind = "a hash with white space around it"
+        elif re.match(r"\$[0-9a-z]{1,3}\$", given):
+            kind = "a hash, but no whole one of SHA-512"
         raise BadInput(f"{name}: root_password_hash is {kind}; plain passwords are not taken ($6$SALT$86 characters)", hint=HASH_HINT)
     return given
 

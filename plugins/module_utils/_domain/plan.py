@@ -68,7 +68,7 @@ class Meaning:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """``after``: object ids of the targets whose changes have to be made before these, because they make room.
+    """``after``: object ids of the targets whose changes have to be made before these, because they make room, or have to be back.
     ``predicted``: the state once all is made as planned, without any fallback."""
 
     observed: Any

@@ -70,9 +70,9 @@ MEANINGS: dict[str, Meaning] = {
         _API,
     ),
     "power_in_turn": Meaning(
-        "warning",
-        "All usable hosts of the cluster are meant; they must not be away at the same time, so this one waits for another.",
-        "Nothing to do. With waves fewer hosts are away at a time.",
+        "note",
+        "Several hosts of the cluster are meant and virtual machines run there, so this one waits until another is back.",
+        "Nothing to do. Without waves the hosts of a cluster go one by one; with waves as many at a time as a wave has, but never all.",
         _API,
         lasting=True,
     ),
@@ -97,7 +97,7 @@ MEANINGS: dict[str, Meaning] = {
     ),
     "power_own_allowed": Meaning(
         "warning",
-        "The host goes down although vCenter, or the machine that runs this task, is on it, as allow_own_endpoint: true asks for.",
+        "The host goes down, last of all, although vCenter, or the machine that runs this task, is on it, as allow_own_endpoint: true asks.",
         "Be ready to start the host and that machine over the host's own management controller.",
         "HostListSummary.managementServerIp and GuestInfo.net, vSphere API reference",
         lasting=True,
@@ -128,9 +128,10 @@ MEANINGS: dict[str, Meaning] = {
     ),
     "power_left_in_maintenance": Meaning(
         "warning",
-        "The host has been booted since then and is in maintenance mode; a run that was interrupted may have left it there.",
+        "The host was in maintenance mode before this run, and stays in it: a run that was interrupted may have left it there.",
         "Bring it back with state: normal, unless somebody works on it.",
         "HostRuntimeInfo.inMaintenanceMode, vSphere API reference",
+        lasting=True,
     ),
     "power_reboot_pending": Meaning(
         "note",
@@ -162,7 +163,7 @@ class Cluster:
 class State:
     """``entered``, ``rebooted``, ``off``: what this run has brought about. ``pinned``: those of ``running`` that DRS does not move.
     ``locked_before``: machines that were locked before this run did anything. ``own``: vCenter's machine and that of the control
-    node, where they run here. ``direct``: whether the endpoint is the host itself."""
+    node, where they run here."""
 
     id: str = ""
     name: str = ""
@@ -179,7 +180,6 @@ class State:
     own_endpoint: str = ""
     own_control_node: str = ""
     cluster: Cluster | None = None
-    direct: bool = False
     entered: bool = False
     rebooted: bool = False
     off: bool = False
@@ -270,6 +270,7 @@ class Wanted:
     evacuate_powered_off: bool | None = None
     vsan_mode: str | None = None
     allow_own_endpoint: bool = False
+    one_by_one: bool = False
 
 
 def parse(params: Mapping[str, Any]) -> Wanted:
@@ -303,6 +304,7 @@ def parse(params: Mapping[str, Any]) -> Wanted:
         evacuate_powered_off=True if params.get("evacuate_powered_off") else None,
         vsan_mode=params.get("vsan_mode"),
         allow_own_endpoint=bool(params.get("allow_own_endpoint")),
+        one_by_one=not params.get("waves"),
     )
 
 
@@ -322,54 +324,71 @@ def _moment(text: str) -> datetime.datetime:
 @dataclass(frozen=True)
 class Seen:
     """``after``: object ids of the hosts that have to be back before this one goes. ``left``: hosts that stay because all of their
-    cluster are meant; both with the reason, by object id."""
+    cluster are meant; both with the reason, by object id. ``nowhere``: hosts whose machines go down with them, because all hosts
+    that could take them go down, too."""
 
     after: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     turn: Mapping[str, str] = field(default_factory=dict)
     left: Mapping[str, str] = field(default_factory=dict)
+    nowhere: frozenset[str] = frozenset()
 
 
 def survey(states: Iterable[State], common: Mapping[str, Any], wanted: Wanted) -> Seen:
-    """Who must not be away together: hosts that are all there is of a cluster, and vCenter's own host before all others."""
+    """Who must not be away together: hosts of one cluster, and the hosts of vCenter and of the control node before all others."""
     if wanted.state == NORMAL:
         return Seen()
-    going = [state for state in states if plan(state, wanted, Seen()).changes]
+    plans = {state: plan(state, wanted, Seen()) for state in states}
+    going = [state for state, made in plans.items() if made.changes]
     after: dict[str, tuple[str, ...]] = {}
     turn: dict[str, str] = {}
     left: dict[str, str] = {}
+    nowhere: set[str] = set()
     clusters: dict[str, list[State]] = {}
     for state in going:
         if state.cluster is not None:
             usable = sorted({state.id, *(other for other, _name in state.cluster.others)})
             clusters.setdefault("/".join([state.cluster.name, *usable]), []).append(state)
     for members in clusters.values():
-        ordered = sorted(members, key=lambda state: (state.name, state.id))
-        ids = {state.id for state in ordered}
-        cluster = ordered[0].cluster
-        if cluster is None or not all(other in ids for other, _name in cluster.others) or len(ordered) < 2:
+        # Who goes down with its machines goes first: nobody's machines must be moved there before.
+        cut = [state for state in members if _is_cut(plans[state])]
+        ordered = sorted(members, key=lambda state: (state not in cut, state.name, state.id))
+        running = _all_running(members)
+        cluster = members[0].cluster
+        if cluster is None or len(members) < 2 or not running:
             continue
-        if not any(state.running for state in ordered):
-            continue
-        last = ordered[-1]
+        is_whole = len(members) > len(cluster.others)
         if wanted.state == REBOOTED:
-            after[last.id] = (ordered[0].id,)
-            turn[last.id] = f"all {len(ordered)} usable hosts of {cluster.name} are meant; it waits until {ordered[0].name} is back"
-        elif not (wanted.force and wanted.state == SHUTDOWN):
-            left[last.id] = f"all {len(ordered)} usable hosts of {cluster.name} are meant and {_vms(_all_running(ordered))} there"
-    for state in going:
-        if state.own_endpoint and wanted.state in (SHUTDOWN, REBOOTED):
-            after[state.id] = tuple(other.id for other in going if other.id != state.id)
-            # Nobody waits for the one that is last of all.
-            after = {one: tuple(due for due in dues if due != state.id) if one != state.id else dues for one, dues in after.items()}
-    return Seen(after, {one: why for one, why in turn.items() if after.get(one)}, left)
+            for number, state in enumerate(ordered[1:], 1):
+                if wanted.one_by_one:
+                    before = [ordered[number - 1]]
+                else:
+                    before = [*([] if state in cut else cut), *(ordered[:1] if is_whole and state is ordered[-1] else [])]
+                if before:
+                    after[state.id] = tuple(dict.fromkeys(other.id for other in before))
+                    turn[state.id] = f"{len(ordered)} hosts of {cluster.name} are meant; it waits until {before[-1].name} is back"
+        elif is_whole and wanted.force:
+            nowhere |= {state.id for state in members}
+        elif is_whole:
+            last = ordered[-1]
+            left[last.id] = f"all {len(ordered)} usable hosts of {cluster.name} are meant; {_vms(running)}"
+    if wanted.state in (SHUTDOWN, REBOOTED):
+        # Without vCenter nobody is left to ask, without the control node nobody is left to ask for anything.
+        for own in [state for state in going if state.own_endpoint] + [state for state in going if state.own_control_node]:
+            after = {one: tuple(due for due in dues if due != own.id) for one, dues in after.items()}
+            after[own.id] = tuple(other.id for other in going if other.id != own.id)
+    return Seen(after, {one: why for one, why in turn.items() if after.get(one)}, left, frozenset(nowhere))
+
+
+def _is_cut(made: Plan) -> bool:
+    return any(isinstance(change, (Reboot, ShutDown)) and change.force for change in made.changes)
 
 
 def _all_running(states: Iterable[State]) -> tuple[str, ...]:
     return tuple(sorted(name for state in states for name in state.running))
 
 
-def _vms(names: tuple[str, ...]) -> str:
-    return f"{len(names)} {'VM runs' if len(names) == 1 else 'VMs run'}: {listed(names, _MOST)}"
+def _vms(names: tuple[str, ...], where: str = "") -> str:
+    return f"{len(names)} {'VM runs' if len(names) == 1 else 'VMs run'}{where}: {listed(names, _MOST)}"
 
 
 # ---- plan -------------------------------------------------------------------------------------------------------------------------
@@ -378,6 +397,9 @@ def _vms(names: tuple[str, ...]) -> str:
 def plan(state: State, wanted: Wanted, seen: Seen) -> Plan:
     findings: list[Finding] = []
     changes: tuple[Change, ...] = ()
+    observed = state
+    if state.id in seen.nowhere and state.cluster is not None:
+        state = replace(state, cluster=replace(state.cluster, others=()))
     if wanted.state == NORMAL:
         changes = (LeaveMaintenance(timeout=wanted.maintenance_timeout),) if state.maintenance else ()
     elif wanted.state == MAINTENANCE:
@@ -386,7 +408,9 @@ def plan(state: State, wanted: Wanted, seen: Seen) -> Plan:
             changes = (_enter(wanted),)
     elif wanted.state == SHUTDOWN:
         if state.connection == "notResponding" and not state.is_off:
-            findings.append(_found("power_not_heard", _not_heard(state)))
+            # This collection takes a host down with machines only by force: so it was something else.
+            level = "error" if state.running and not wanted.force else ""
+            findings.append(_found("power_not_heard", _not_heard(state), level=level))
         elif not state.is_off:
             findings += _obstacles(state, wanted)
             changes = _down(state, wanted)
@@ -396,7 +420,7 @@ def plan(state: State, wanted: Wanted, seen: Seen) -> Plan:
     elif not _is_spared(state, wanted):
         findings += _obstacles(state, wanted)
         changes = _down(state, wanted)
-    elif state.maintenance and wanted.unless_booted_since is not None:
+    if wanted.state == REBOOTED and state.maintenance and not state.entered:
         findings.append(_found("power_left_in_maintenance", "it is in maintenance mode"))
     if state.is_off and wanted.state != SHUTDOWN:
         findings, changes = [_found("power_off", f"its power state is {state.power}")], ()
@@ -413,7 +437,7 @@ def plan(state: State, wanted: Wanted, seen: Seen) -> Plan:
         after = seen.after.get(state.id, ())
         if state.id in seen.turn:
             findings.append(_found("power_in_turn", seen.turn[state.id]))
-    return Plan(observed=state, changes=changes, findings=tuple(findings), after=after)
+    return Plan(observed=observed, changes=changes, findings=tuple(findings), after=after)
 
 
 def _is_spared(state: State, wanted: Wanted) -> bool:
@@ -480,7 +504,9 @@ def _drs(word: str) -> str:
 
 
 def _not_heard(state: State) -> str:
-    kept = "; when it was heard last it was in maintenance mode" if state.maintenance else ""
+    last = ["it is in maintenance mode"] if state.maintenance else []
+    last += [_vms(state.running, " there")] if state.running else []
+    kept = f"; as far as vCenter knows {' and '.join(last)}" if last else ""
     return f"it is not responding and its power state is {state.power}{kept}"
 
 

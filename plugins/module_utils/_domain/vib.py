@@ -95,7 +95,7 @@ MEANINGS: dict[str, Meaning] = {
     "vib_boot_at_risk": Meaning(
         "error",
         "The package is installed, it has no signature, and Secure Boot is on: the host will not start again.",
-        "Remove the package with state: absent before the next reboot, or turn Secure Boot off in the firmware.",
+        "Remove the package with state: absent before the next reboot.",
         "vSphere Security: UEFI Secure Boot failed: Failed to verify signatures of the following vibs",
     ),
     "vib_image_managed": Meaning(
@@ -106,8 +106,8 @@ MEANINGS: dict[str, Meaning] = {
     ),
     "vib_image_unknown": Meaning(
         "warning",
-        "A vCenter manages the host, and only that knows whether one image manages its cluster; the task talks to the host itself.",
-        "Run the task against that vCenter.",
+        "Only the vCenter of the host knows whether one image manages its cluster, and it is not asked or does not tell.",
+        "Run the task against the vCenter that manages the host, as a user with System.Read on its cluster.",
         "summary.managementServerIp; ComputeResource.lifecycleManaged",
         lasting=True,
     ),
@@ -177,9 +177,9 @@ MEANINGS: dict[str, Meaning] = {
     ),
     "vib_reboot_pending": Meaning(
         "error",
-        "The host waits for a reboot, or the package can be removed by one only: whatever is installed or removed now, is there or gone after it.",
+        "The host waits for a reboot: whatever is installed or removed now, is there or gone after it.",
         "Reboot the host with esxi_power, then run the task again.",
-        "HostListSummary.rebootRequired, HostSoftwarePackage.capability.liveRemoveAllowed; esxcli: Reboot Required: true",
+        "HostListSummary.rebootRequired; esxcli: Reboot Required: true",
     ),
     "vib_ruleset_missing": Meaning(
         "error",
@@ -202,7 +202,10 @@ MEANINGS: dict[str, Meaning] = {
     "vib_ruleset_left": Meaning(
         "error",
         "The package is gone, the firewall was refreshed, and the ruleset is still there.",
-        "Somebody wrote a file of the same ruleset into /etc/vmware/firewall; it is gone after the next reboot, or when it is deleted.",
+        (
+            "Another package brings the ruleset, or somebody wrote it into /etc/vmware/firewall by hand, which the next reboot undoes: look for "
+            "it in the files there. Where it may stay, leave it out of rulesets."
+        ),
         "firewallInfo.ruleset after RefreshFirewall",
     ),
     "vib_upload_left": Meaning(
@@ -242,8 +245,11 @@ def plan(state: State, wanted: Wanted, seen: Mapping[str, int] | None) -> Plan:
 
 
 def is_right(state: State, wanted: Wanted) -> bool:
+    """The version has most of the content's hash. All of it stands in the description, where the host tells that."""
     have, package = state.installed, wanted.package
-    return bool(have and package and (have.version, have.vendor, have.content) == (package.version, package.vendor, package.content))
+    if have is None or package is None:
+        return False
+    return (have.version, have.vendor) == (package.version, package.vendor) and have.content in ("", package.content)
 
 
 def needs_guards(state: State, wanted: Wanted) -> bool:
@@ -356,7 +362,7 @@ def _against(state: State, wanted: Wanted) -> Iterator[Finding]:
         word = _LEVELS.get(guards.level, guards.level or "unknown")
         yield _found("vib_acceptance_level", f"the level of the host is {word}, the package is {_LEVELS['community']}")
     if state.secure_boot:
-        enforced = ", and the TPM enforces it" if state.boot_enforced else ""
+        enforced = ", and the TPM enforces it, so the host would not start without it either" if state.boot_enforced else ""
         yield _found("vib_secure_boot", f"{state.told_by} says that Secure Boot is on{enforced}")
     elif state.secure_boot is None:
         yield _found(
@@ -385,9 +391,8 @@ def _of_image(state: State) -> Iterator[Finding]:
 
 def _against_removal(state: State, have: Installed) -> Iterator[Finding]:
     yield from _of_image(state)
-    if state.reboot_pending or not have.live_remove:
-        why = "the host waits for a reboot" if state.reboot_pending else f"{have} cannot be removed while the host runs"
-        yield _found("vib_reboot_pending", why)
+    if state.reboot_pending:
+        yield _found("vib_reboot_pending", "the host waits for a reboot")
     if have.maintenance and not state.maintenance:
         yield _found("vib_maintenance_needed", f"{have} asks for maintenance mode")
 
@@ -431,8 +436,8 @@ def _place(state: State, wanted: Wanted, seen: Mapping[str, int]) -> tuple[Place
         told = ", ".join(f"{store.name} ({store.free // 1024 // 1024} MB free)" for store in able[:5])
         return None, [_found("vib_no_space", told)]
     store = min(roomy, key=lambda one: (-seen.get(one.moid, 0), -one.free, one.name))
-    # Several hosts may have the datastore, and each removes its own file.
-    file = f"{_of(wanted).id}-{state.moid}.vib"
+    # Several hosts may have the datastore, and each removes its own file. Asked by itself, every host is ha-host.
+    file = f"{_of(wanted).id}-{state.uuid or state.moid}.vib"
     return Place(store.name, file, f"{store.path.rstrip('/')}/{file}"), []
 
 
@@ -535,7 +540,8 @@ def overview(seen: Any, wanted: Wanted, plans: Mapping[str, Plan], away: Mapping
         result["msg"] = f"{package.id} with {', '.join(ruleset.name for ruleset in package.rulesets)}"
     elif package and wanted.dest and blocked(plans):
         result["msg"] = (
-            f"{len(blocked(plans))} of {len(plans)} hosts take no package by themselves. Import {package.bundle_name} from {wanted.dest} into "
-            f"vSphere Lifecycle Manager and add the component {package.name} to the image; hosts with Secure Boot take it only if it is signed"
+            f"{len(blocked(plans))} of {len(plans)} hosts take no package by themselves. Where one image manages the cluster, import "
+            f"{package.bundle_name} from {wanted.dest} into vSphere Lifecycle Manager and add the component {package.name} to the image; "
+            "acceptance level and Secure Boot keep it out there too"
         )
     return result

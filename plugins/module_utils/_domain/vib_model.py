@@ -34,7 +34,6 @@ class Installed:
     vendor: str
     description: str = ""
     maintenance: bool = False
-    live_remove: bool = True
 
     @property
     def rulesets(self) -> tuple[str, ...]:
@@ -90,6 +89,7 @@ class State:
 
     name: str = ""
     moid: str = ""
+    uuid: str = ""
     version: str = ""
     rulesets: Mapping[str, Live] | None = None
     installed: Installed | None = None

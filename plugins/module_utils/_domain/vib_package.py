@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from xml.etree import ElementTree
 from xml.sax.saxutils import escape, quoteattr
 
 from .vib_archive import MOST, Broken, Member, ar, ar_members, gunzipped, gzipped, tar, tar_files, zipped
@@ -362,13 +362,14 @@ def _read(vib: bytes, result: list[Package]) -> Iterator[str]:
         return
     if names[: len(_MEMBERS)] != list(_MEMBERS):
         yield "descriptor.xml and sig.pkcs7 are not the first two members"
-    descriptor = _xml(next(member.content for member in members if member.name == "descriptor.xml"), "descriptor.xml", "vib")
+    contents = {member.name: member.content for member in reversed(members)}
+    descriptor = _xml(contents["descriptor.xml"], "descriptor.xml", "vib")
     wanted = ("type", "name", "version", "vendor", "summary", "description", "release-date", "acceptance-level")
     texts = {name: (descriptor.findtext(name) or "").strip() for name in wanted}
     for name in wanted:
         if not texts[name]:
             yield f"descriptor.xml has no {name}"
-    if texts["acceptance-level"] not in ("", LEVEL) and not next((m.content for m in members if m.name == "sig.pkcs7"), b"-"):
+    if texts["acceptance-level"] not in ("", LEVEL) and not contents.get("sig.pkcs7", b"-"):
         yield f"descriptor.xml says {texts['acceptance-level']}, and the signature is empty"
     files: dict[str, bytes] = {}
     payloads = descriptor.findall("payloads/payload")

@@ -138,7 +138,9 @@ def _rulesets(entries: Iterable[Mapping[str, Any]]) -> list[tuple[Ruleset, bool 
                 hint="Use letters, digits, dots, dashes and underscores, 50 at most, beginning with a letter or digit.",
             )
         if name.lower() in found:
-            raise BadInput(f"rulesets names {name!r} twice", hint="Put both into one entry.")
+            before = found[name.lower()][0].name
+            told = f"{name!r} twice" if name == before else f"{before!r} and {name!r}, which differ only in their case"
+            raise BadInput(f"rulesets names {told}", hint="Put both into one entry, or rename one.")
         where = f"rulesets entry {number} ({name})"
         rules = [_rule(f"{where}, rule {place}", rule) for place, rule in enumerate(entry.get("rules") or (), 1)]
         if not rules:

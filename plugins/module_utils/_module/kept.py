@@ -10,22 +10,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from .._client.local_files import Folder
-from .._domain.errors import BadInput, FleetcareError
+from .._domain.errors import FleetcareError
 
 _MODE = 0o644
 
 
-def check_folder(folder: str | None) -> None:
-    """Before any connection: that nothing can be written there must not show only at the end. The folder may be made later."""
+def checked_folder(folder: str | None) -> str | None:
+    """Its whole path: a short one is below a folder that Ansible chooses, and people look elsewhere. Before any connection.
+    Raises BadInput."""
     if not folder:
-        return
-    place = os.path.abspath(folder)
-    while not os.path.lexists(place):
-        place = os.path.dirname(place)
-    if not os.path.isdir(place):
-        raise BadInput(f"dest {folder} cannot be a folder: {place} is none", hint="Name another one.")
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise BadInput(f"dest {folder} cannot be written: {place} does not permit it", hint="Name another one, or change its owner.")
+        return None
+    Folder(folder, check=True)
+    return os.path.abspath(folder)
 
 
 def keep(folder: str | None, files: Mapping[str, bytes], result: dict[str, Any], *, check: bool) -> bool:

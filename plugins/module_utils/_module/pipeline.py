@@ -241,8 +241,8 @@ class _Run:
             elif entry.failure is None:
                 entry.failure = problem.at(target=entry.target.name, doing="reading its configuration")
         extra: dict[Any, Any] = {}
-        # What is measured of single hosts is worth no time once the run has to stop; what they share is their state.
-        if self.feature.whole or not self.session.guard.reason:
+        # What is measured of single hosts is worth no time once the run has to stop, unless it is their state.
+        if self.feature.whole or not self.kind.by_managers or not self.session.guard.reason:
             by_target = {entry.target: entry.row for entry in readable if entry.row}
             extra = self.feature.translation.measure(self.session, by_target, self.wanted, self.parallel)
             self.common = extra.get(None, self.common)
@@ -295,10 +295,7 @@ class _Run:
         """The last moment before a wave's writes. A later wave may come an hour after the plan, and a list is replaced
         whole: its hosts are planned anew."""
         if again:
-            states = self._look(wave)
-            for entry in wave:
-                if id(entry) in states:
-                    entry.plan = entry.final = self._plan(states[id(entry)])
+            self._plan_anew(wave)
         planned = [entry for entry in wave if entry.planned and entry.failure is None]
         if planned and self.manner.backup_dir and self.feature.record:
             self.recorded += [self.feature.record(entry.plan.observed) for entry in planned if entry.plan]
@@ -310,6 +307,12 @@ class _Run:
                 self.kind.key,
             )
         self.way_back.before([entry.target for entry in planned])
+
+    def _plan_anew(self, entries: list[Entry]) -> None:
+        states = self._look(entries)
+        for entry in entries:
+            if id(entry) in states:
+                entry.plan = entry.final = self._plan(states[id(entry)])
 
     def _tell(self, number: int, waves: int, wave: list[Entry], total: int) -> None:
         begun = [entry for entry in wave if entry.tried or not isinstance(entry.failure, Interrupted)]
@@ -335,18 +338,31 @@ class _Run:
         return f"{len(failed)} failed ({failed[0].target.name}{' and others' if len(failed) > 1 else ''}) and max_failures is {most}"
 
     def _write(self, entries: list[Entry]) -> None:
-        waiting = [entry for entry in entries if entry.planned and entry.failure is None]
+        first = waiting = [entry for entry in entries if entry.planned and entry.failure is None]
         unseen: set[int] = set()
         while waiting:
             ready = [entry for entry in waiting if not self._waits(entry, waiting)] or waiting
             begun = set(map(id, ready))
+            if waiting is not first:
+                self._have_waited(ready)
             waiting = [entry for entry in waiting if id(entry) not in begun]
-            unseen |= self._write_side_by_side(ready)
+            unseen |= self._write_side_by_side([entry for entry in ready if entry.failure is None])
         sent = {record.target for record in self.session.sent}
         open_ended = {record.target for record in self.session.sent if record.outcome in (TimedOut.kind, Interrupted.kind)}
         for entry in entries:
             entry.tried = entry.target.path in sent
             entry.unanswered = entry.target.path in open_ended or id(entry) in unseen
+
+    def _have_waited(self, entries: list[Entry]) -> None:
+        """What they waited for may have taken long, and changed what is to be done with them."""
+        if self.session.guard.reason or self._enough():
+            return
+        due = [entry for entry in entries if not self._stuck(entry)]
+        try:
+            self._plan_anew(due)
+        except Exception as problem:  # whatever it is, what was written to others has to be told
+            for entry in due:
+                entry.failure = _not_begun(entry, f"it could not be prepared: {cause_of(problem)}")
 
     def _write_side_by_side(self, ready: list[Entry]) -> set[int]:
         """Write to several targets at a time, in rounds: who has started a task goes on once the tasks of all have ended.
@@ -471,7 +487,7 @@ class _Run:
         for other in others:
             if other.failure or len(other.done) < len(other.due):
                 became = "has not answered" if isinstance(other.failure, AMBIGUOUS) else "was not changed"
-                return f"{other.target.name}, which was to make room for it, {became}"
+                return f"{other.target.name}, which was to go before it, {became}"
         return ""
 
     def _read_back(self, entries: list[Entry]) -> None:
@@ -482,9 +498,10 @@ class _Run:
         pending = written
         if patience:
             pending = [e for e in entries if e in written or (e.failure is None and not self._settled(e))]
-        for entry in [entry for entry in pending if entry.silent]:
-            entry.read_back = True
+        for entry in [entry for entry in written if entry.watched]:
+            # That much was seen already, and a host that goes down does not show it again.
             entry.final = self._plan(self._expected(entry))
+            entry.read_back = entry.silent
         pending = [entry for entry in pending if not entry.silent]
         ends = time.monotonic() + patience
         pauses = iter(READ_BACK_PAUSES)
@@ -495,8 +512,7 @@ class _Run:
             except Exception as problem:  # whatever it is, what was written has to be told
                 for entry in pending:
                     if entry.watched and not entry.failure and any(other.silent for other in self.begun):
-                        entry.read_back = True  # it was seen, before the endpoint went away as it was to
-                        entry.final = self._plan(self._expected(entry))
+                        entry.read_back = True  # before the endpoint went away, as it was to
                         continue
                     entry.failure = entry.failure or NotConverged(
                         f"what was written could not be read back: {cause_of(problem)}",

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import json
 import os
@@ -12,6 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from .._client import local_files
 from .._domain.errors import BadInput, FleetcareError
 
 
@@ -25,19 +25,11 @@ def write(path: str, form: str, endpoint: str, states: list[dict[str, Any]], key
     """Write, or write anew, a file of mode 0600; ``key``: what the states are those of. Raises FleetcareError."""
     taken = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     data = {"format": form, "endpoint": endpoint, "taken": taken, key: states}
-    unfinished = f"{path}.new"
     try:
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            json.dump(data, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-    except OSError as problem:
-        with contextlib.suppress(OSError):
-            os.unlink(unfinished)
+        local_files.put(path, json.dumps(data, indent=1).encode(), 0o600)
+    except FleetcareError as problem:
         raise FleetcareError(
-            f"the record of the state before could not be written to {path}: {problem.strerror}, so nothing more was changed",
+            f"the record of the state before: {problem.cause}, so nothing more was changed",
             hint="Name a folder that can be written in backup_dir, or leave backup out.",
         ) from None
     return path

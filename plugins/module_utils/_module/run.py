@@ -71,7 +71,7 @@ def run(feature: Feature) -> None:
     with _plainly(module, feature.targets):
         _write_table(table, "")
         if feature.files:
-            kept.check_folder(module.params["dest"])
+            module.params["dest"] = kept.checked_folder(module.params["dest"])
         outcome = execute(feature, module.params, check=module.check_mode)
     module.no_log_values.update(outcome.secrets)
     result = result_of(outcome, with_diff=module._diff)

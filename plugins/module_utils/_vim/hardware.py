@@ -11,7 +11,7 @@ from .._client.fanout import fan_out
 from .._client.inventory import Target
 from .._client.properties import Row
 from .._client.session import Session
-from .._domain.errors import FleetcareError, Interrupted
+from .._domain.errors import FleetcareError, ServerFault
 from .._domain.hardware import Wanted
 from .._domain.hardware_model import (
     KINDS,
@@ -162,21 +162,28 @@ def _has_nvme(row: Row) -> bool:
 
 def _nvme(session: Session, target: Target) -> dict[str, str]:
     """Version by adapter. Which of the two namespaces a release has is not documented: the newer one is asked first."""
-    try:
-        controllers = session.esxcli(target.ref, "nvme.controller.list")
-    except Interrupted:
-        raise
-    except FleetcareError as problem:
-        if problem.kind != "server_fault":
-            raise
+    controllers = _rows(session, target, "nvme.controller.list")
+    if isinstance(controllers, ServerFault):
         return _older_nvme(session, target)
-    versions = {}
+    versions: dict[str, str] = {}
+    refusals = []
     for each in controllers:
         # Controllers behind a fabric belong to an array, not to the host.
         if isinstance(each, dict) and each.get("Name") and str(each.get("TransportType", "PCIe")).lower() == "pcie":
-            said = session.esxcli(target.ref, "nvme.controller.identify", controller=each["Name"])
-            versions[str(each.get("Adapter", ""))] = _version(said)
+            said = _rows(session, target, "nvme.controller.identify", controller=each["Name"])
+            refusals += [said] if isinstance(said, ServerFault) else []
+            versions[str(each.get("Adapter", ""))] = UNKNOWN if isinstance(said, ServerFault) else _version(said)
+    if refusals and len(refusals) == len(versions):
+        raise refusals[0]
     return versions
+
+
+def _rows(session: Session, target: Target, command: str, **arguments: Any) -> list[Any] | ServerFault:
+    """What a command says, or why the host refuses it: one controller hides no other. Raises what is not the command's fault."""
+    try:
+        return session.esxcli(target.ref, command, **arguments)
+    except ServerFault as problem:
+        return problem
 
 
 def _older_nvme(session: Session, target: Target) -> dict[str, str]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .._client.inventory import Target
-from .._client.properties import Row, collect
+from .._client.properties import Row, collect, read_rows
 from .._client.session import Session
 from .._client.vmomi import Ref, vim
 from .._client.waiting import Condition, Sight
@@ -56,6 +56,7 @@ _VM = ("name", "runtime.powerState", "runtime.cryptoState", "guest.hostName", "g
 # Machines that ESX Agent Manager runs for the cluster itself (vCLS): it takes care of them when a host gets into maintenance mode. No text
 # found says so of every release; where one does block, the server waits for it and its time-out tells.
 _MORE = 60.0
+_SLOW = "Look at its console or its management controller; it may only be slow."
 _AGENTS = "com.vmware.vim.eam"
 
 
@@ -125,7 +126,6 @@ def measure(session: Session, rows: Mapping[Target, Row], wanted: Wanted, parall
             "own_endpoint": _own(running, vcenter, session.endpoint.hostname),
             "own_control_node": _own(running, {node} if node else set(), ""),
             "cluster": _cluster(cluster, hosts, row.ref) if cluster else None,
-            "direct": not session.is_vcenter,
             "silence_is_an_answer": wanted.state == SHUTDOWN,
         }
     return extra
@@ -218,7 +218,6 @@ def observe(row: Row, extra: Mapping[str, Any]) -> State:
         own_endpoint=extra.get("own_endpoint", ""),
         own_control_node=extra.get("own_control_node", ""),
         cluster=extra.get("cluster"),
-        direct=extra.get("direct", False),
     )
 
 
@@ -251,7 +250,8 @@ def awaits(session: Session, target: Target, row: Row, change: Change) -> Condit
     tells; where the answer is lost, nobody knows which."""
     direct = not session.is_vcenter
     if isinstance(change, Reboot):
-        before = row.values.get(_BOOT)
+        # Not the one of the plan: since then somebody else may have booted it, or set its clock.
+        before = read_rows(session, {target.ref.type: [_BOOT]}, [target.ref])[target.ref].values.get(_BOOT)
         gone = False
 
         def back(values: Mapping[str, Any] | None) -> Sight:
@@ -273,7 +273,7 @@ def awaits(session: Session, target: Target, row: Row, change: Change) -> Condit
             back,
             "the host's return from its reboot",
             float(change.timeout),
-            hint="Look at its console or its management controller; it may only be slow.",
+            hint=_SLOW if change.force else f"{_SLOW} It is left in maintenance mode, which state: normal ends.",
         )
     if isinstance(change, ShutDown):
         silent = 0
@@ -284,7 +284,7 @@ def awaits(session: Session, target: Target, row: Row, change: Change) -> Condit
                 # One lost answer is no shutdown: several in a row are, of an endpoint that goes down with the host.
                 silent += 1
                 goes = direct or bool(change.takes_endpoint)
-                return Sight(goes and silent > 2, "the endpoint does not answer", begun=goes)
+                return Sight(goes and silent > 2, "the endpoint does not answer", begun=False)
             silent = 0
             state, power = values.get(_CONNECTION, "unknown"), values.get(_POWER, "unknown")
             if state != "connected" or power in ("poweredOff", "standBy"):
@@ -309,5 +309,7 @@ def awaits(session: Session, target: Target, row: Row, change: Change) -> Condit
 
         # The server has the same deadline and says so with a fault; some more is for its answer.
         within = change.timeout + _MORE
-        return Condition(target.ref, (_MAINTENANCE,), there, "maintenance mode" if wanted else "the end of maintenance mode", within)
+        return Condition(
+            target.ref, (_MAINTENANCE,), there, "maintenance mode" if wanted else "the end of maintenance mode", within, task_ends=True
+        )
     return None

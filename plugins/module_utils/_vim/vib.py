@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -15,7 +14,7 @@ from .._client.properties import Row, collect
 from .._client.session import Session
 from .._client.tasks import ref_of
 from .._client.vmomi import Ref
-from .._domain.errors import EndpointUnreachable, FleetcareError, ServerFault
+from .._domain.errors import EndpointUnreachable, FleetcareError, ServerFault, TimedOut
 from .._domain.plan import Change
 from .._domain.vib import needs_guards
 from .._domain.vib_model import (
@@ -35,6 +34,7 @@ from .._domain.vib_package import Rule
 from .._domain.vib_wanted import PATCH_MANAGER, Wanted
 
 _NAME = "name"
+_UUID = "summary.hardware.uuid"
 _VERSION = "config.product.version"
 _FIREWALL = "configManager.firewallSystem"
 _RULESETS = f"{_FIREWALL}/firewallInfo.ruleset"
@@ -78,7 +78,6 @@ FAULTS = {
         "the host refused to remove the package",
         "It is as it was. Its esxupdate.log has the details.",
     ),
-    ("remove_upload", "FileNotFound"): ("the uploaded file is not there any more", "Somebody else removed it, which does no harm."),
     ("remove_upload", "NoPermission"): (
         "the uploaded file may not be removed",
         "Delete it in the datastore browser; it is a few kilobytes and does no harm.",
@@ -88,7 +87,7 @@ FAULTS = {
 
 def properties(wanted: Wanted) -> Sequence[str]:
     return (
-        *(_NAME, _VERSION, _RULESETS, _IMAGE, _PATCH, _OPTIONS, _PARENT, _STORES, _MAINTENANCE, _REBOOT, _VCENTER),
+        *(_NAME, _UUID, _VERSION, _RULESETS, _IMAGE, _PATCH, _OPTIONS, _PARENT, _STORES, _MAINTENANCE, _REBOOT, _VCENTER),
         *(_SECURE_BOOT, _FIRMWARE, _SEAL, _SEALED_BOOT, _SEALED_EXEC),
     )
 
@@ -176,14 +175,12 @@ def _needs(row: Row, told: Mapping[str, Any], wanted: Wanted) -> bool:
 
 
 def _package(item: Mapping[str, Any]) -> Installed:
-    able = item.get("capability") or {}
     return Installed(
         name=item["name"],
         version=item["version"],
         vendor=item.get("vendor", ""),
         description=item.get("description", ""),
         maintenance=bool(item.get("maintenanceModeRequired")),
-        live_remove=bool(able.get("liveRemoveAllowed", True)),
     )
 
 
@@ -199,6 +196,7 @@ def observe(row: Row, extra: Mapping[str, Any]) -> State:
     return State(
         name=values.get(_NAME, ""),
         moid=row.ref.id,
+        uuid=values.get(_UUID, ""),
         version=values.get(_VERSION, ""),
         rulesets=values.get(_RULESETS),
         installed=packages[0] if packages else None,
@@ -242,11 +240,11 @@ def _guards(row: Row, extra: Mapping[str, Any]) -> Guards:
 
 
 def _image_managed(row: Row, extra: Mapping[str, Any]) -> bool | None:
-    """None where only another server knows. A release without that property has no images either."""
+    """None where only another server knows, or this one may not tell. A release without that property has no images either."""
     if not extra["by_vcenter"]:
         return None if row.values.get(_VCENTER) else False
     cluster = extra["clusters"].get(row.values.get(_PARENT))
-    return bool(cluster and cluster.values.get(_MANAGED))
+    return None if cluster is None or _MANAGED in cluster.missing else bool(cluster.values.get(_MANAGED))
 
 
 def _stores(row: Row, extra: Mapping[str, Any]) -> Iterable[Store]:
@@ -294,27 +292,29 @@ def apply(session: Session, target: Target, row: Row, change: Change) -> Ref | N
 def _apply_cleaning(session: Session, target: Target, change: RemoveUpload) -> None:
     path = _address(target, change.place)
     try:
-        session.remove(target.path, path, must=True)
-    except EndpointUnreachable:
         try:
             session.remove(target.path, path, must=True)
-        except ServerFault as problem:
-            if problem.fault != "FileNotFound":  # the first time had removed it
-                raise
+        except EndpointUnreachable:
+            session.remove(target.path, path, must=True)
+    except ServerFault as problem:
+        # The first time had removed it, or somebody else has. After a refused upload there was none to remove.
+        was_there = any((sent.target, sent.operation, sent.outcome) == (target.path, "PUT", "done") for sent in session.sent)
+        if problem.fault != "FileNotFound" or not was_there:
+            raise
 
 
 def _apply_install(session: Session, target: Target, row: Row, change: InstallPackage) -> Ref | None:
     path = change.place.path
-    if change.installer == PATCH_MANAGER:
-        # community.vmware's vmware_host_patch_manager gives a metaUrl beside, and looks for "Host was not updated" in the result of a
-        # task that has succeeded. So what the task says is not enough; what is installed is read back.
-        return ref_of(session.write(target.path, row.values[_PATCH], "InstallHostPatchV2_Task", vibUrls=[f"file://{path}"]))
     arguments: dict[str, Any] = {"viburl": [path], **({"force": True} if change.force else {})}
     try:
+        if change.installer == PATCH_MANAGER:
+            # community.vmware's vmware_host_patch_manager gives a metaUrl beside, and looks for "Host was not updated" in the result of
+            # a task that has succeeded. So what the task says is not enough; what is installed is read back.
+            return ref_of(session.write(target.path, row.values[_PATCH], "InstallHostPatchV2_Task", vibUrls=[f"file://{path}"]))
         _told(session.write(target.path, target.ref, "esxcli software.vib.install", **arguments))
-    except EndpointUnreachable:
-        # The answer was lost. The rest of the way depends on what came of it, so it is looked at here.
-        if _installed(session, row, change.installed.name) != (change.installed.version, change.installed.vendor):
+    except (EndpointUnreachable, TimedOut):
+        # The answer was lost, or is late. The rest of the way depends on what came of it, so it is looked at here.
+        if not _came_about(session, row, change.installed.name, [(change.installed.version, change.installed.vendor)]):
             raise
     return None
 
@@ -322,21 +322,19 @@ def _apply_install(session: Session, target: Target, row: Row, change: InstallPa
 def _apply_removal(session: Session, target: Target, row: Row, change: RemovePackage) -> None:
     try:
         _told(session.write(target.path, target.ref, "esxcli software.vib.remove", vibname=[change.name]))
-    except EndpointUnreachable:
-        if _installed(session, row, change.name) is not None:
+    except (EndpointUnreachable, TimedOut):
+        if not _came_about(session, row, change.name, []):
             raise
 
 
-def _installed(session: Session, row: Row, name: str) -> tuple[str, str] | None:
-    """Version and vendor of a package, looked at for a few seconds as long as it is not there."""
-    found = None
+def _came_about(session: Session, row: Row, name: str, wanted: list[tuple[str, str]]) -> bool:
+    """Whether the packages of that name are these, by version and vendor; looked at for a few seconds."""
     for pause in _PAUSES:
-        time.sleep(pause)
-        for one in session.items(row.values[_IMAGE], _PACKAGES, lambda item: _package(item) if item.get("name") == name else None):
-            found = (one.version, one.vendor) if one else found
-        if found:
-            break
-    return found
+        session.guard.pause(pause)
+        found = session.items(row.values[_IMAGE], _PACKAGES, lambda item: _package(item) if item.get("name") == name else None)
+        if [(one.version, one.vendor) for one in found if one] == wanted:
+            return True
+    return False
 
 
 def _apply_to_firewall(session: Session, target: Target, row: Row, change: Change) -> None:

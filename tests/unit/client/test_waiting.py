@@ -83,6 +83,22 @@ def test_a_lost_answer_is_given_up_when_nothing_begins_and_not_when_it_did(monke
     assert isinstance(second, TimedOut)
 
 
+def test_silence_after_a_lost_answer_is_no_sign_of_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The network may be cut: then neither the write nor anything else has arrived."""
+    monkeypatch.setattr(waiting, "BEGINS_WITHIN", 0.02)
+    endpoint = Endpoint(EndpointUnreachable("no connection"), monkeypatch=monkeypatch)
+
+    def silent(values: Mapping[str, Any] | None) -> Sight:
+        return Sight(values is None, "no answer", begun=False)
+
+    heard = Condition(HOST, ("up",), silent, "its end", 5.0)
+    lost = Condition(HOST, ("up",), silent, "its end", 5.0, lost=EndpointUnreachable("the connection was lost"))
+    assert wait_for_conditions(endpoint, [heard]) == [None] and heard.silent  # type: ignore[arg-type]
+    (came,) = wait_for_conditions(endpoint, [lost])  # type: ignore[arg-type]
+    assert isinstance(came, EndpointUnreachable) and came.cause.endswith("nothing was seen of its end: no answer")
+
+
+HOST = Ref("HostSystem", "host-1")
 TASK = Ref("Task", "task-1")
 
 
@@ -91,6 +107,15 @@ def test_a_task_that_ends_with_an_error_ends_the_waiting(monkeypatch: pytest.Mon
     monkeypatch.setattr(waiting, "wait_for_tasks", lambda _session, tasks: dict.fromkeys(tasks, refused))
     endpoint = Endpoint({"host-1": {"up": False}, "task-1": {"info.state": "error"}}, monkeypatch=monkeypatch)
     assert wait_for_conditions(endpoint, [waits(task=TASK)]) == [refused]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("task_ends", [True, False])
+def test_the_server_may_have_to_be_done_with_its_task(monkeypatch: pytest.MonkeyPatch, task_ends: bool) -> None:
+    """A host shows its new mode a moment before the task of it ends."""
+    looks = [{"host-1": {"up": True}, "task-1": {"info.state": state}} for state in ("queued", "running", "success")]
+    endpoint = Endpoint(*looks, monkeypatch=monkeypatch)
+    assert wait_for_conditions(endpoint, [waits(task=TASK, task_ends=task_ends)]) == [None]  # type: ignore[arg-type]
+    assert len(endpoint.asked) == (3 if task_ends else 1)
 
 
 def test_a_task_that_lost_its_host_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

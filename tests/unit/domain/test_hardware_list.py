@@ -18,7 +18,6 @@ from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.table impor
 
 HEX = st.integers(0, 0xFFFF).map(lambda number: f"{number:04x}")
 PCI = st.one_of(
-    HEX,
     HEX.map(lambda vendor: f"{vendor}:*"),
     st.tuples(HEX, HEX).map(":".join),
     st.tuples(HEX, HEX, HEX, HEX).map(":".join),
@@ -132,6 +131,9 @@ BAD: list[tuple[Any, str, str]] = [
     ([{**GOOD, "cpu": "Gold"}], "both pci and cpu", "about a PCI device or about a CPU"),
     ([{"verdict": "advice"}], "neither pci nor cpu", "about a PCI device or about a CPU"),
     ([{**GOOD, "pci": "8086:15722"}], "pci '8086:15722'", "vendor:device"),
+    ([{**GOOD, "pci": "8086"}], "pci '8086'", "vendor:* for all of a vendor"),
+    ([{**GOOD, "pci": 8086}], "pci '8086'", "vendor:* for all of a vendor"),
+    ([{**GOOD, "class": 128}], "class '128'", "in YAML in quotes"),
     ([{**GOOD, "pci": "intel"}], "pci 'intel'", "hexadecimal"),
     ([{**GOOD, "pci": "8086:1572:1028"}], "pci", "subvendor"),
     ([{**GOOD, "pci": "*:1572"}], "pci", "vendor"),
@@ -164,6 +166,8 @@ def test_bad_entries(given_rows: Any, cause: str, cure: str) -> None:
         ("pci,verdict\n", "has no row"),
         ("pci,verdict,pci\n8086,advice,1\n", "line 1 names a column twice"),
         ("8086:1572,advice\n", "line 1 has a column '8086:1572'"),
+        ("pci;verdict;note\n8086:1572;advice;\n", "line 1 has cells with ';' between them"),
+        ("pci\tverdict\n8086:1572\tadvice\n", "between them"),
         ("pci,verdict\n\n8086:1572,advice,more\n", "line 3 has 3 cells below 2 columns"),
         ('pci,verdict\n"8086:1572,advice\n', "no CSV"),
         ("pci,verdict\n8086:1572,advice\nzzzz,advice\n", "line 3 has pci 'zzzz'"),

@@ -74,10 +74,10 @@ def test_what_is_no_register_tells_nothing(text: str | None) -> None:
     assert register(text) is None
 
 
-# Published signatures: Ice Lake-SP (the capture), Cascade Lake, Westmere-EP (206C2), Milan, Magny-Cours.
+# Published signatures: Ice Lake-SP (the capture), Cascade Lake, Westmere-EP (206C2), Milan, Magny-Cours; and a family that takes all eight bits.
 @pytest.mark.parametrize(
     ("eax", "family", "model", "stepping"),
-    [(0x606A6, 6, 106, 6), (0x50657, 6, 85, 7), (0x206C2, 6, 44, 2), (0xA00F11, 25, 1, 1), (0x100F91, 16, 9, 1)],
+    [(0x606A6, 6, 106, 6), (0x50657, 6, 85, 7), (0x206C2, 6, 44, 2), (0xA00F11, 25, 1, 1), (0x100F91, 16, 9, 1), (0x1A00F11, 41, 1, 1)],
 )
 def test_signatures(eax: int, family: int, model: int, stepping: int) -> None:
     assert identity({1: {"eax": eax}}) == (None, family, model, stepping)
@@ -250,6 +250,26 @@ def test_a_device_says_more_than_its_class() -> None:
     assert best([kind, exact], device, (8, 0, 0)) is exact
     assert best([kind, exact, both], device, (8, 0, 0)) is both
     assert best([kind, exact, both, part], device, (8, 0, 0)) is part
+
+
+def test_a_class_says_more_than_half_of_it_and_less_than_a_device() -> None:
+    device = Device("0000:01:00.0", 0x144D, 0xA822, 0x1028, 0x1FD9, 0x0108)
+    storage = Row(verdict="known_bad", source="x", vendor=0x144D, pci_class=0x01, class_shift=8)
+    nvme = Row(verdict="advice", source="x", vendor=0x144D, pci_class=0x0108)
+    exact = Row(verdict="supported", source="x", vendor=0x144D, device=0xA822)
+    assert best([storage, nvme], device, (8, 0, 0)) is nvme
+    assert best([storage, nvme, exact], device, (8, 0, 0)) is exact
+
+
+@pytest.mark.parametrize(("model", "name"), [("supported", "known_bad"), ("known_bad", "supported"), ("advice", "advice")])
+def test_of_a_model_and_a_name_of_a_processor_the_worse_counts(model: str, name: str) -> None:
+    cpu = Cpu("intel", 6, 85, 7, "Intel(R) Xeon(R) Gold 6248 CPU @ 2.50GHz")
+    by_model = Row(verdict=model, source="x", maker="intel", family=6, model=85)
+    by_name = Row(verdict=name, source="y", series="*gold 6248*")
+    by_stepping = Row(verdict="not_listed", source="z", maker="intel", family=6, model=85, steppings=(7, 7))
+    found = best([by_model, by_name], cpu, (8, 0, 0))
+    assert found and found.verdict == worst([model, name])
+    assert best([by_model, by_name, by_stepping], cpu, (8, 0, 0)) is by_stepping
 
 
 @given(st.lists(ROWS, max_size=6), ROWS, DEVICES)

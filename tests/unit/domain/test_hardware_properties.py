@@ -141,6 +141,32 @@ def test_what_is_not_told_keeps_a_host_from_being_supported() -> None:
     assert {of_everything(**{name: value}) for name, values in untold.items() for value in values} == {"not_listed"}
 
 
+def test_what_is_sold_as_enough_is_enough_and_a_module_less_is_not() -> None:
+    """Firmware keeps a part of 8 GB, and 32 GB of a disk are decimal; one size below it is 6 and 30 GB."""
+    wanted = Wanted(target=(8, 0, 3))
+
+    def codes(**changed: object) -> set[str]:
+        state = State(version="8.0.3", **changed)  # type: ignore[arg-type]
+        return {finding.code for finding in plan(state, wanted, domain.survey([], {}, wanted)).findings}
+
+    assert "memory_too_small" not in codes(memory=int(7.6 * (1 << 30))) and "memory_too_small" in codes(memory=7 << 30)
+    assert "memory_below_advice" not in codes(memory=int(11.4 * (1 << 30))) and "memory_below_advice" in codes(memory=11 << 30)
+    for size, small in ((30_520, False), (28_600, True), (15_260, True)):  # 32, 30 and 16 GB as sold, in MB of esxcli
+        assert ("boot_disk_too_small" in codes(boot=Boot("naa.1", "Disk", size, False))) == small, size
+
+
+def test_a_list_that_forgets_the_processor_is_told_so() -> None:
+    nic = Device("0000:01:00.0", 0x8086, 1, 0, 0, 0x0200, driver="i40en")
+    state = State(version="8.0.3", cpu=Cpu("intel", 6, 85, 7, "Xeon Gold"), devices=(nic,))
+    texts = []
+    for rows in ((), ({"vendor": 0x8086},), ({"maker": "intel", "family": 6},), ({"vendor": 0x8086}, {"maker": "intel", "family": 6})):
+        own = tuple(Row(verdict="supported", source="guide", **row) for row in rows)
+        wanted = Wanted(target=(8, 0, 3), rows=own)
+        made = plan(state, wanted, domain.survey([], {}, wanted))
+        texts.append([finding.text for finding in made.findings if finding.code == "device_not_listed"])
+    assert texts == [[], ["the CPU: Xeon Gold (intel 6/85/7)"], ["1 of 1 devices: 0000:01:00.0 (8086:0001)"], []]
+
+
 @given(STATES, WANTED)
 def test_an_error_is_a_known_bad_host(state: State, wanted: Wanted) -> None:
     made = plan(state, wanted, domain.survey([], {}, wanted))
@@ -242,3 +268,14 @@ def test_any_target_is_taken_or_refused(text: str) -> None:
         assert "target_release" in problem.cause and problem.hint
         return
     assert wanted.target is not None and f"{wanted.target[0]}.{wanted.target[1]}" in RELEASES
+
+
+@pytest.mark.parametrize(
+    ("usb", "level", "verdict"), [(True, "warning", "advice"), (False, "error", "known_bad"), (None, "error", "known_bad")]
+)
+def test_a_small_device_holds_the_boot_banks_only_if_it_is_usb(usb: bool | None, level: str, verdict: str) -> None:
+    assert of_everything(boot=Boot("mpx.1", "SD card", 8_000, usb)) == verdict
+    state = State(version="7.0.3", boot=Boot("mpx.1", "SD card", 8_000, usb))
+    wanted = Wanted(target=(8, 0, 3))
+    found = {finding.code: finding.level for finding in plan(state, wanted, domain.survey([], {}, wanted)).findings}
+    assert found["boot_disk_too_small"] == level

@@ -489,8 +489,9 @@ BAD: dict[str, tuple[dict[str, Any], str, str]] = {
     "layout by code": ({"keyboard": "de"}, "keyboard 'de'", "Swiss German"),
     "no password": ({"root_password_hash": None}, "root_password_hash is missing", "openssl passwd -6"),
     "plain password": ({"root_password_hash": PASSWORD}, "plain passwords are not taken", "openssl passwd -6"),
-    "hash of MD5": ({"root_password_hash": "$1$DKhzma$ZFEGEeAv3rNc8gqvhY2it1"}, "none of SHA-512", "openssl passwd -6"),
-    "hash cut short": ({"root_password_hash": HASH[:-1]}, "none of SHA-512", "openssl passwd -6"),
+    "hash of MD5": ({"root_password_hash": "$1$DKhzma$ZFEGEeAv3rNc8gqvhY2it1"}, "no whole one of SHA-512", "openssl passwd -6"),
+    "hash cut short": ({"root_password_hash": HASH[:-1]}, "no whole one of SHA-512", "openssl passwd -6"),
+    "hash with its line break": ({"root_password_hash": HASH + "\n"}, "white space around it", "openssl passwd -6"),
     "no key": ({"license_key_in_file": True}, "without license_key", "Give the key"),
     "key cut short": ({"license_key": KEY[:-6]}, "license_key", "."),
     "key from 9.0 on": ({"release": "9.0", "license_key": KEY, "license_key_in_file": True}, "not known to 9.0", "vCenter"),
@@ -577,7 +578,7 @@ FINDINGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "kickstart_readable_on_network": ({}, MEDIA["usb"]),
     "kickstart_installs_again": ({}, {"dry_run": True}),
     "kickstart_erases": ({"disk": {"first": [], "overwrite_vmfs": True}}, {"disk": {"first": []}}),
-    "kickstart_any_disk": ({"disk": {"first": ["local"]}}, {"disk": {"first": ["DELLBOSS VD", "local"]}}),
+    "kickstart_any_disk": ({"disk": {"first": ["DELLBOSS VD", "local"]}}, {"disk": {"first": ["DELLBOSS VD", "vmw_ahci"]}}),
     "kickstart_usb_without_system_disk": ({"disk": {"first": ["usb"]}}, {"disk": {"first": ["usb"], "system_disk": "naa.1"}}),
     "kickstart_release_unsure": ({"os_data_size": 8192}, {"system_media_size": "min"}),
     "kickstart_unsupported_cpu": ({"allow_legacy_cpu": True}, {"allow_legacy_cpu": False}),
@@ -588,6 +589,40 @@ FINDINGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 def test_each_finding_where_it_belongs_and_nowhere_else(code: str) -> None:
     there, not_there = FINDINGS[code]
     assert code in codes(**there) and code not in codes(**not_there)
+
+
+LOCAL = {"disk": {"first": ["local"]}}
+# What is erased, in words: who reads "the first disk" must not lose the LUNs of a SAN.
+ERASED: dict[str, tuple[dict[str, Any], str]] = {
+    "all drives": (
+        {**LOCAL, "clear_partitions": {"all_drives": True, "overwrite_vmfs": True}},
+        "clear_partitions on all drives that the host",
+    ),
+    "all but one": ({**LOCAL, "clear_partitions": {"except_drives": ["naa.1"]}}, "clear_partitions on all drives but naa.1 that the host"),
+    "all, their datastores too": (
+        {**LOCAL, "clear_partitions": {"all_drives": True, "overwrite_vmfs": True}},
+        "those of the network (SAN) included, with datastores",
+    ),
+    "two": ({**LOCAL, "clear_partitions": {"drives": ["naa.1", "naa.2"]}}, "clear_partitions on naa.1, naa.2"),
+    "the one named": ({"disk": {"name": "naa.1", "overwrite_vmfs": True}}, "overwrite_vmfs on naa.1"),
+    "whichever": (
+        {"disk": {"first": [], "overwrite_vmfs": True}},
+        "overwrite_vmfs on the first disk of any kind, those of the network (SAN)",
+    ),
+    "a group": ({"disk": {"name": "naa.1", "overwrite_vsan": True}}, "other disks of its vSAN disk group may go with it"),
+    "data": (
+        {"disk": {"first": ["usb"], "overwrite_vmfs": True, **DATA}},
+        "overwrite_vmfs on the first disk of usb; repartition_system_disk on naa.9",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ERASED)
+def test_what_is_erased_is_named(name: str) -> None:
+    given_, words = ERASED[name]
+    (text,) = (finding.text for finding in made(**given_).findings if finding.code == "kickstart_erases")
+    assert words in text
+    assert ("SAN" in text) is ("SAN" in words or "the host" in words)
 
 
 def test_every_finding_is_tried() -> None:

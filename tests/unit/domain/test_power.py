@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -53,7 +54,6 @@ STATES = st.builds(
     own_endpoint=st.sampled_from(["", "", "vcenter"]),
     own_control_node=st.sampled_from(["", "", "control"]),
     cluster=CLUSTERS,
-    direct=st.booleans(),
 ).map(lambda state: replace(state, pinned=state.running[:1]) if state.cluster and state.cluster.admission_control else state)
 WISHES = st.builds(
     Wanted,
@@ -63,6 +63,7 @@ WISHES = st.builds(
     unless_booted_since=st.none() | st.just(BOOT - datetime.timedelta(days=1)) | st.just(BOOT + datetime.timedelta(days=1)),
     evacuate_powered_off=st.none() | st.just(True),
     allow_own_endpoint=st.booleans(),
+    one_by_one=st.booleans(),
 )
 
 
@@ -144,7 +145,8 @@ def test_a_cluster_is_never_away_as_a_whole_while_machines_run(rows: list[State]
     states = []
     for own, row in zip(ids, rows, strict=True):
         others = tuple((other, names[other]) for other in ids if other != own)
-        healthy = replace(row, id=own, name=names[own], connection="connected", power="poweredOn", maintenance=False, own_endpoint="")
+        healthy = replace(row, id=own, name=names[own], connection="connected", power="poweredOn", maintenance=False)
+        healthy = replace(healthy, own_endpoint="", own_control_node="")
         states.append(
             replace(
                 healthy, able=("shutdown", "rebooted", "maintenance"), cluster=Cluster(name="prod", drs="fullyAutomated", others=others)
@@ -153,21 +155,67 @@ def test_a_cluster_is_never_away_as_a_whole_while_machines_run(rows: list[State]
     seen = power.survey(states, {}, wanted)
     plans = {state.id: power.plan(state, wanted, seen) for state in states}
     going = {moid for moid, plan in plans.items() if plan.changes and wanted.state != "normal"}
-    if going == set(ids) and any(state.running for state in states) and not (wanted.force and wanted.state == "shutdown"):
-        assert wanted.state == "rebooted"
-        waiting = [moid for moid, plan in plans.items() if plan.after]
-        assert len(waiting) == 1 and plans[waiting[0]].after[0] in going - set(waiting)
-        assert "power_in_turn" in codes(plans[waiting[0]])
+    if not any(state.running for state in states) or wanted.state == "normal":
+        assert not any(plan.after for plan in plans.values())
+        return
+    if wanted.state != "rebooted":
+        cut = all("power_vms_cut" in codes(plan) or not state.running for plan, state in zip(plans.values(), states, strict=True))
+        assert going < set(ids) or (wanted.force and cut), "whose machines have nowhere to go is named"
+        return
+    forced = [any(getattr(change, "force", False) for change in plans[moid].changes) for moid in ids]
+    gone: list[str] = []
+    for away in rounds({moid: plans[moid] for moid in going}):
+        assert len(away) == 1 if wanted.one_by_one else away < set(ids)
+        assert all(("power_in_turn" in codes(plans[moid])) is bool(plans[moid].after) for moid in away)
+        gone += sorted(away)
+    if any(forced):
+        last_forced = max(gone.index(moid) for moid, is_forced in zip(ids, forced, strict=True) if is_forced)
+        emptied = [gone.index(moid) for moid, is_forced in zip(ids, forced, strict=True) if moid in going and not is_forced]
+        # The last of a cluster of forced ones only waits for the first.
+        assert all(number > last_forced for number in emptied), "machines are moved to a host that goes down with its own"
 
 
-def test_vcenters_own_host_is_the_last_of_all() -> None:
+def rounds(plans: dict[str, Plan]) -> Iterator[set[str]]:
+    """Who goes at the same time, as the pipeline has it without waves or within one."""
+    waiting = dict(plans)
+    while waiting:
+        away = {moid for moid, plan in waiting.items() if not set(plan.after) & set(waiting)}
+        assert away, "they wait for each other"
+        yield away
+        waiting = {moid: plan for moid, plan in waiting.items() if moid not in away}
+
+
+@pytest.mark.parametrize("which", ["own_endpoint", "own_control_node"])
+def test_the_own_host_is_the_last_of_all(which: str) -> None:
     wanted = Wanted(state="shutdown", force=True, allow_own_endpoint=True)
-    own = State(id="host-1", name="esx-01", running=("vcenter",), own_endpoint="vcenter")
+    own = replace(State(id="host-1", name="esx-01", running=("own",)), **{which: "own"})  # type: ignore[arg-type]
     others = [State(id=f"host-{number}", name=f"esx-0{number}") for number in (2, 3)]
     seen = power.survey([own, *others], {}, wanted)
     assert set(power.plan(own, wanted, seen).after) == {"host-2", "host-3"}
     assert all(power.plan(other, wanted, seen).after == () for other in others)
-    assert power.plan(own, wanted, seen).changes == (ShutDown(force=True, timeout=1200, takes_endpoint=True),)
+    takes = True if which == "own_endpoint" else None
+    assert power.plan(own, wanted, seen).changes == (ShutDown(force=True, timeout=1200, takes_endpoint=takes),)
+
+
+def test_the_control_node_goes_after_vcenter() -> None:
+    """Where vCenter does not come back the run still tells it."""
+    wanted = Wanted(state="rebooted", force=True, allow_own_endpoint=True, one_by_one=True)
+    cluster = Cluster(name="prod", others=(("host-2", "esx-02"), ("host-3", "esx-03")))
+    node = State(id="host-1", name="esx-01", running=("control",), own_control_node="control", cluster=cluster)
+    vcenter = replace(node, id="host-2", running=("vcenter",), own_endpoint="vcenter", own_control_node="")
+    plain = replace(node, id="host-3", running=("app",), own_control_node="")
+    seen = power.survey([node, vcenter, plain], {}, wanted)
+    order = [sorted(away) for away in rounds({state.id: power.plan(state, wanted, seen) for state in (node, vcenter, plain)})]
+    assert order == [["host-3"], ["host-2"], ["host-1"]]
+
+
+@pytest.mark.parametrize(("force", "level"), [(False, "error"), (True, "warning")])
+def test_a_host_that_fell_silent_with_machines_on_it_was_not_shut_down_as_it_should(force: bool, level: str) -> None:
+    state = State(connection="notResponding", power="unknown", running=("app-01",))
+    (finding,) = planned(state, Wanted(state="shutdown", force=force)).findings
+    assert (finding.level, finding.code) == (level, "power_not_heard") and "as far as vCenter knows 1 VM runs there: app-01" in finding.text
+    (finding,) = planned(replace(state, running=(), maintenance=True), Wanted(state="shutdown")).findings
+    assert finding.level == "warning" and finding.text.endswith("it is in maintenance mode")
 
 
 @pytest.mark.parametrize("power_state", ["poweredOff", "standBy"])

@@ -50,7 +50,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     (_named("a b"), "has the name 'a b'"),
     (_named("../x"), "has the name '../x'"),
     (_named("a\n"), None),  # type: ignore[list-item] # blanks around it are cut off
-    ({"rulesets": [AGENT, {**AGENT, "name": "Agent"}]}, "rulesets names 'Agent' twice"),
+    ({"rulesets": [AGENT, AGENT]}, "rulesets names 'agent' twice"),
+    ({"rulesets": [AGENT, {**AGENT, "name": "Agent"}]}, "rulesets names 'agent' and 'Agent', which differ only in their case"),
     ({"rulesets": [{"name": "agent", "rules": []}]}, "rulesets entry 1 (agent) has no rules"),
     ({"rulesets": [{**AGENT, "rules": AGENT["rules"] * 2}]}, "has the rule tcp/8080 inbound twice"),
     ({"rulesets": [{**AGENT, "enabled": None, "required": True}]}, "is required and not enabled"),

@@ -401,8 +401,8 @@ def test_who_waits_for_one_that_was_refused_is_not_begun_and_says_for_whom(go: G
     world = World(dict.fromkeys("abcd", "old"), {"old", "x"}, on_write=refusing("b"))
     done = go(world, gives=dict.fromkeys("abcd", "x"), after={"c": ("b",), "d": ("c",)})
     assert statuses(done) == {"a": "changed", "b": "failed", "c": "skipped", "d": "skipped"}
-    assert "name-b, which was to make room for it" in done["hosts"]["name-c"]["failure"]["cause"]
-    assert "name-c, which was to make room for it" in done["hosts"]["name-d"]["failure"]["cause"]
+    assert "name-b, which was to go before it" in done["hosts"]["name-c"]["failure"]["cause"]
+    assert "name-c, which was to go before it" in done["hosts"]["name-d"]["failure"]["cause"]
     assert changes(done["hosts"]["name-d"], "not_done") == ["take x"] and not done["hosts"]["name-d"]["changed"]
 
 

@@ -171,6 +171,9 @@ def test_commands_that_a_host_lacks(govc: Govc) -> None:
         "RequireExecutablesOnlyFromInstalledVIBs": ["false"],
         "RequireSecureBoot": ["false"],
     }
+    info = ("ha-dynamic-type-manager-local-cli-cliinfo", "vim.CLIInfo.FetchCLIInfo")
+    assert told(govc.soap(OLD, *info, typeName="vim.EsxCLI.system.settings.encryption")).kind == "NotFound"
+    assert told(govc.soap(NEW, *info, typeName="vim.EsxCLI.system.settings.encryption")).kind != "NotFound"
     wrong = govc.soap(NEW, "ha-cli-handler-software-acceptance", "vim.EsxCLI.software.vib.list")
     assert told(wrong).kind == "NotFound", "the moid names the namespace"
     assert told(govc.soap(NEW, "ha-cli-handler-software-vib", "vim.EsxCLI.software.vib.List")).rows
@@ -200,6 +203,8 @@ def test_arguments_that_are_no_xml(govc: Govc) -> None:
         "<moid>ha-cli-handler-software-vib</moid><version>urn:vim25/5.0</version><method>vim.EsxCLI.software.vib.get</method>{}</ExecuteSoap>"
     )
     assert "InvalidArgument" in govc.post(body.format("<argument><name>vibname</name><val>&lt;vibname&gt;x</val></argument>")).body
+    for odd in ("esx-base", "&lt;viburl&gt;esx-base&lt;/viburl&gt;", "&lt;vibname&gt;&lt;string&gt;x&lt;/string&gt;&lt;/vibname&gt;"):
+        assert "InvalidArgument" in govc.post(body.format(f"<argument><name>vibname</name><val>{odd}</val></argument>")).body
     assert "Unexpected element colour" in govc.post(body.format("<colour>red</colour>")).body
     assert "Required parameter moid" in govc.post(body.format("").replace("<moid>ha-cli-handler-software-vib</moid>", "")).body
 

@@ -38,6 +38,7 @@ def scenario() -> Any:
         "users": {
             "administrator@vsphere.local": {},
             "looker@vsphere.local": {"privileges": ["Datastore.Browse"]},
+            "blind@vsphere.local": {"privileges": []},
         },
         "hosts": [
             {"name": A, "acceptance": "community"},
@@ -193,6 +194,25 @@ def test_the_file_manager_deletes_makes_folders_and_the_browser_lists(sim: Simul
         WaitForTask(work.DeleteDatastoreFile_Task(f"[{STORE}] a/b/one.vib", center))
 
 
+def test_files_and_packages_of_a_host_need_their_privileges(sim: Simulator, files: Files) -> None:
+    files("PUT", "a/one.vib", b"12")
+    with client(sim, "blind@vsphere.local") as blind:
+        center, work = blind.content.rootFolder.childEntity[0], blind.content.fileManager
+        patches = blind.content.searchIndex.FindByDnsName(None, A, False).configManager.patchManager
+        refused: list[tuple[str, Callable[[], Any]]] = [
+            ("Datastore.FileManagement", lambda: work.DeleteDatastoreFile_Task(f"[{STORE}] a/one.vib", center)),
+            ("Datastore.FileManagement", lambda: work.MakeDirectory(f"[{STORE}] b", center)),
+            ("Datastore.Browse", lambda: _store(blind, STORE).browser.Search(f"[{STORE}] a")),
+            ("Host.Config.Patch", lambda: patches.InstallV2(vibUrls=[WHERE])),
+            ("Host.Config.Patch", lambda: patches.Uninstall(bulletinIds=["amsv"])),
+        ]
+        for privilege, ask in refused:
+            with pytest.raises(vim.fault.NoPermission) as told:
+                ask()
+            assert told.value.privilegeId == privilege
+    assert files("GET", "a/one.vib") == (200, b"12")
+
+
 # ---- acceptance level ----------------------------------------------------------------------------------------------------------------
 def test_a_level_is_lowered_and_not_raised_above_a_package(sim: Simulator, host_of: Callable[[str], Any]) -> None:
     work = manager(host_of(A))
@@ -318,6 +338,17 @@ def test_what_needs_a_boot_waits_for_it(sim: Simulator, files: Files, host_of: C
     assert KEY in rulesets(host) and host.summary.rebootRequired is False
 
 
+def test_a_new_version_waits_where_the_old_one_cannot_go_while_the_host_runs(
+    sim: Simulator, files: Files, host_of: Callable[[str], Any]
+) -> None:
+    host = host_of(A)
+    files("PUT", "vibs/ports.vib", vibs.vib(live_remove="false"))
+    assert install(host, WHERE).status[0].restartRequired is False
+    files("PUT", "vibs/ports.vib", vibs.vib(version="1.1.0-1"))
+    assert install(host, WHERE).status[0].restartRequired is True
+    assert state(sim, A).software["ports"].version == "1.0.0-1"
+
+
 def test_an_unsigned_package_stops_the_next_secure_boot(sim: Simulator, files: Files, host_of: Callable[[str], Any]) -> None:
     host = host_of(A)
     files("PUT", "vibs/ports.vib", vibs.vib())
@@ -441,6 +472,11 @@ FIREWALL_FILES: tuple[tuple[str, bytes, list[str]], ...] = (
 @pytest.mark.parametrize(("content", "keys"), [case[1:] for case in FIREWALL_FILES], ids=[case[0] for case in FIREWALL_FILES])
 def test_firewall_files_that_cannot_be_read_are_no_rulesets(content: bytes, keys: list[str]) -> None:
     assert [row.key for row in vib.firewall(content)] == keys
+
+
+def test_ports_of_a_firewall_file_are_read_as_they_stand() -> None:
+    (row,) = vib.firewall(vibs.firewall("x", ["<begin>80</begin><end>90</end>", "<begin>7</begin><end>7</end>", "443"]))
+    assert [(rule.port, rule.end_port) for rule in row.rules] == [(80, 90), (7, None), (443, None)]
 
 
 # ---- scenarios and actions -----------------------------------------------------------------------------------------------------------

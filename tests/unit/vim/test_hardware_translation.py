@@ -10,9 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.fleetcare.esxi.plugins.module_utils._client.inventory import Target
 from ansible_collections.fleetcare.esxi.plugins.module_utils._client.properties import Row
 from ansible_collections.fleetcare.esxi.plugins.module_utils._client.vmomi import Ref
-from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.errors import FleetcareError, ServerFault
+from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.errors import (
+    FleetcareError,
+    Interrupted,
+    PermissionMissing,
+    ServerFault,
+)
 from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.hardware_model import State
 from ansible_collections.fleetcare.esxi.plugins.module_utils._vim import hardware
 
@@ -97,6 +103,49 @@ def test_adapters_and_drivers_by_address() -> None:
 )
 def test_versions_in_what_esxcli_says(rows: list[Any], version: str) -> None:
     assert hardware._version(rows) == version
+
+
+class Session:
+    """Answers by command and controller; an exception is raised."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.answers = answers
+
+    def esxcli(self, host: Ref, command: str, controller: str = "", adapter: str = "") -> list[Any]:
+        answer = self.answers[controller or adapter or command.replace(".", "_")]
+        if isinstance(answer, Exception):
+            raise answer
+        return list(answer)
+
+
+HOST = Target(ref=Ref("HostSystem", "host-1"), name="esx", places=(), connection="connected")
+LIST = [{"Name": f"nqn{number}", "Adapter": f"vmhba{number}", "TransportType": "PCIe"} for number in (1, 2)]
+TOLD = [{"Name": "VER", "Value": "0x10200"}]
+
+
+def test_a_controller_that_is_not_told_hides_no_other() -> None:
+    session: Any = Session(nvme_controller_list=LIST, nqn1=ServerFault("odd"), nqn2=TOLD)
+    assert hardware._nvme(session, HOST) == {"vmhba1": "unknown", "vmhba2": "1.2"}
+
+
+def test_controllers_of_an_array_are_not_the_hosts() -> None:
+    array = {"Name": "nqn3", "Adapter": "vmhba65", "TransportType": "TCP"}
+    session: Any = Session(nvme_controller_list=[*LIST[1:], array], nqn2=TOLD)
+    assert hardware._nvme(session, HOST) == {"vmhba2": "1.2"}
+
+
+def test_where_none_is_told_the_reason_is() -> None:
+    session: Any = Session(nvme_controller_list=LIST, nqn1=ServerFault("odd"), nqn2=ServerFault("odd, too"))
+    with pytest.raises(ServerFault, match="odd"):
+        hardware._nvme(session, HOST)
+
+
+@pytest.mark.parametrize("problem", [PermissionMissing("not you"), Interrupted("deadline")])
+def test_what_is_not_the_commands_fault_is_not_asked_again(problem: FleetcareError) -> None:
+    for answers in ({"nvme_controller_list": problem}, {"nvme_controller_list": LIST, "nqn1": TOLD, "nqn2": problem}):
+        session: Any = Session(**answers)
+        with pytest.raises(type(problem)):
+            hardware._nvme(session, HOST)
 
 
 def test_an_adapter_that_esxcli_did_not_name_is_unknown() -> None:

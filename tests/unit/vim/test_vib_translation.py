@@ -124,6 +124,11 @@ def test_image(by_vcenter: bool, told: dict[str, Any], values: dict[str, Any], m
     assert guarded(values, by_vcenter=by_vcenter, clusters={CLUSTER: Row(CLUSTER, told, {})}).image_managed is managed
 
 
+def test_a_cluster_that_may_not_be_read_is_not_taken_for_one_without_an_image() -> None:
+    assert guarded(clusters={CLUSTER: Row(CLUSTER, {}, {"lifecycleManaged": "NoPermission"})}).image_managed is None
+    assert guarded(clusters={}).image_managed is None
+
+
 @pytest.mark.parametrize(("given", "found"), [(True, True), (False, False), (None, None), (FleetcareError("no"), None)])
 def test_exec_installed_only_is_worth_a_note_and_no_failure(given: Any, found: bool | None) -> None:
     assert guarded(exec_only=given).exec_installed_only is found
