@@ -56,7 +56,9 @@ def test_a_list_means_the_same_in_every_form(simulator: Callable[..., Simulator]
     assert (disk["verdict"], disk["note"]) == ("known_bad", "fails here") and "compatibility_list" in disk["source"]
     assert host["verdict"] == "known_bad" and host["status"] == "not_compliant"
     # The list of the user's decides on a device; what the catalogue thinks of its version of NVMe is not told beside it.
-    assert [finding["code"] for finding in host["findings"]] == ["device_known_bad"]
+    told = {finding["code"]: finding["text"] for finding in host["findings"]}
+    assert list(told) == ["device_known_bad", "device_not_listed"]
+    assert told["device_not_listed"].startswith("the CPU: ")
 
 
 @pytest.mark.parametrize(
