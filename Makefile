@@ -17,7 +17,7 @@ setup: ## the environments, once: about a minute
 demo: ## wrong clocks and locked VMs of a simulated fleet, found, repaired and proved: a minute or two
 	@tools/with_env.sh demo tools/demo.sh
 
-test: ## everything below down to build, on the oldest and the newest ansible-core: up to 20 minutes
+test: ## everything below down to build, on the oldest and the newest ansible-core: half an hour
 	@tools/run.sh $(STAGES)
 
 lint: ## ruff, mypy, yamllint, ansible-lint, licences, changelog, generated files: 20 seconds
@@ -29,7 +29,7 @@ sanity: ## ansible-test sanity: 3 minutes
 unit: ## unit and property tests, oldest and newest: half a minute
 	@tools/run.sh $@
 
-integration: ## the modules against the simulator, 750 fault schedules, CPU: 10 minutes
+integration: ## the modules against the simulator, 960 fault schedules, CPU: 15 minutes
 	@tools/run.sh $@
 
 molecule: ## every scenario in extensions/molecule, two at a time: 8 to 30 seconds a scenario
