@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import Any
 from xml.etree import ElementTree
-from xml.sax.saxutils import escape, quoteattr
+from xml.sax.saxutils import escape
 
 from .._domain.errors import ServerFault
-from .vmomi import NAMESPACE, NoSoap, Ref, untyped
+from .vmomi import NAMESPACE, NoSoap, Ref, envelope, untyped
 
 PREFIX = "esxcli "
 _ONLY_LOOK = ("get", "identify", "list")
@@ -27,7 +27,7 @@ def only_looks(command: str) -> bool:
 
 def ask_for_executer(host: Ref) -> bytes:
     """The object of a host that executes commands."""
-    return _envelope("RetrieveManagedMethodExecuter", host, "")
+    return envelope("RetrieveManagedMethodExecuter", host, "")
 
 
 def executer_of(body: bytes) -> Ref:
@@ -49,7 +49,7 @@ def command_call(executer: Ref, command: str, arguments: dict[str, Any]) -> byte
         values = value if isinstance(value, (list, tuple)) else [value]
         inner = "".join(f"<{name}>{escape(_text(one))}</{name}>" for one in values)
         parts.append(f"<argument><name>{name}</name><val>{escape(inner)}</val></argument>")
-    return _envelope("ExecuteSoap", executer, "".join(parts))
+    return envelope("ExecuteSoap", executer, "".join(parts))
 
 
 def answer_of(body: bytes) -> list[Any]:
@@ -75,16 +75,6 @@ def answer_of(body: bytes) -> list[Any]:
 
 def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _envelope(operation: str, receiver: Ref, inner: str) -> bytes:
-    return (
-        '<?xml version="1.0" encoding="UTF-8"?>'
-        '<soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/" '
-        'xmlns:xsd="http://www.w3.org/2001/XMLSchema" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance">'
-        f'<soapenv:Body><{operation} xmlns="{NAMESPACE}"><_this type={quoteattr(receiver.type)}>{escape(receiver.id)}</_this>'
-        f"{inner}</{operation}></soapenv:Body></soapenv:Envelope>"
-    ).encode()
 
 
 def _returned(body: bytes, operation: str) -> ElementTree.Element | None:

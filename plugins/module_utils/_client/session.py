@@ -225,14 +225,7 @@ class Session:
 
     def stream(self, operation: str, inner_xml: str) -> tuple[list[Any], str]:
         """A property collector call written and read without pyVmomi: objects, and the token of the next page."""
-        collector = self.content.propertyCollector._moId
-        body = (
-            '<?xml version="1.0" encoding="UTF-8"?>'
-            '<soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/" '
-            'xmlns:xsd="http://www.w3.org/2001/XMLSchema" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance">'
-            f'<soapenv:Body><{operation} xmlns="{vmomi.NAMESPACE}">'
-            f'<_this type="PropertyCollector">{collector}</_this>{inner_xml}</{operation}></soapenv:Body></soapenv:Envelope>'
-        ).encode()
+        body = vmomi.envelope(operation, Ref("PropertyCollector", self.content.propertyCollector._moId), inner_xml)
 
         def consume(reply: Reply) -> tuple[list[Any], str]:
             objects, token = vmomi.plain_objects(reply.chunks(), operation)

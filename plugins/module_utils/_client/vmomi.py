@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, TypeVar
 from xml.etree import ElementTree
+from xml.sax.saxutils import escape, quoteattr
 
 try:
     from pyVmomi import SoapAdapter, VmomiSupport, vim, vmodl
@@ -27,6 +28,7 @@ __all__ = [
     "Ref",
     "UnknownFault",
     "Wire",
+    "envelope",
     "method",
     "moment",
     "newest_version",
@@ -57,6 +59,17 @@ class Ref(NamedTuple):
 def method(type_name: str, wsdl_name: str) -> Any:
     """Parameters, result and privilege of an operation, from pyVmomi's tables."""
     return getattr(VmomiSupport.GetWsdlType(NAMESPACE, type_name), wsdl_name).info
+
+
+def envelope(operation: str, receiver: Ref, inner: str) -> bytes:
+    """A call written without pyVmomi's tables; ``inner``: its arguments as XML."""
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>'
+        '<soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/" '
+        'xmlns:xsd="http://www.w3.org/2001/XMLSchema" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance">'
+        f'<soapenv:Body><{operation} xmlns="{NAMESPACE}"><_this type={quoteattr(receiver.type)}>{escape(receiver.id)}</_this>'
+        f"{inner}</{operation}></soapenv:Body></soapenv:Envelope>"
+    ).encode()
 
 
 def newest_version(api_version: str) -> str:

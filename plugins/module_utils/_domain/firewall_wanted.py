@@ -14,6 +14,7 @@ from .addresses import Network, addresses_given, minus, networks_given, tidy
 from .errors import BadInput
 from .firewall_catalogue import RULESETS, SERVICES
 from .firewall_model import Allowed
+from .ports import port_range
 from .record import entries_of, exactly
 
 RECORD = "fleetcare.esxi firewall record 1"
@@ -187,18 +188,16 @@ def _services(entries: Iterable[Mapping[str, Any]]) -> tuple[ServiceWish, ...]:
 
 def _port(where: str, entry: Mapping[str, Any]) -> PortWish:
     text = str(entry.get("port") or "").strip()
-    first, dash, last = (part.strip() for part in text.partition("-"))
-    numbers = [first, last] if dash else [first]
-    if not all(part.isascii() and part.isdigit() and len(part) < 6 and 1 <= int(part) <= 65535 for part in numbers) or int(
-        numbers[0]
-    ) > int(numbers[-1]):
+    found = port_range(text)
+    if found is None:
         raise BadInput(f"{where} has port {text!r}, which is neither a port nor a range", hint="Write for example 514 or 8301-8302.")
     _opens_or_closes(where, entry)
     protocol, direction = entry.get("protocol") or "tcp", entry.get("direction") or ""
-    ports = numbers[0] if numbers[0] == numbers[-1] else f"{numbers[0]}-{numbers[-1]}"
+    first, last = found
+    ports = "-".join(dict.fromkeys(part.strip() for part in text.split("-")))
     return PortWish(
-        first=int(numbers[0]),
-        last=int(numbers[-1]),
+        first=first,
+        last=last,
         protocol=protocol,
         direction=direction,
         open=(entry.get("state") or "open") == "open",

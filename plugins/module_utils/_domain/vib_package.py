@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape, quoteattr
 
+from .ports import port_number
 from .vib_archive import MOST, Broken, Member, ar, ar_members, gunzipped, gzipped, tar, tar_files, zipped
 
 # esxcli calls it CommunitySupported: a package without a signature. Another level would be a lie that no host believes.
@@ -462,13 +463,6 @@ def _check_rulesets(path: str, content: bytes, rulesets: list[Ruleset]) -> Itera
             yield f"{path}: the ruleset {name} has no rules"
         flags = [(service.findtext(part) or "").strip() == "true" for part in ("enabled", "required")]
         rulesets.append(Ruleset(name, tuple(rules), *flags))
-
-
-def port_number(text: str) -> int | None:
-    """None for what is no port."""
-    digits = text.strip()
-    good = digits.isascii() and digits.isdigit() and len(digits) < 6 and 1 <= int(digits) <= 65535
-    return int(digits) if good else None
 
 
 def _xml(content: bytes, name: str, root: str) -> ElementTree.Element:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from .errors import BadInput
+from .ports import port_range
 from .vib_archive import Broken
-from .vib_package import DIRECTIONS, PORT_TYPES, PROTOCOLS, Package, Rule, Ruleset, build, bundle, opened, port_number, versioned
+from .vib_package import DIRECTIONS, PORT_TYPES, PROTOCOLS, Package, Rule, Ruleset, build, bundle, opened, versioned
 
 PRESENT, ABSENT, BUILT = "present", "absent", "built"
 ESXCLI, PATCH_MANAGER = "esxcli", "patch_manager"
@@ -167,8 +168,7 @@ def _rule(where: str, entry: Mapping[str, Any]) -> Rule:
             raise BadInput(f"{where} has {option} {word!r}", hint=f"It is one of {' and '.join(known)}.")
         words.append(word)
     text = str(entry.get("port") or "").strip()
-    first, dash, last = text.partition("-")
-    numbers = [port_number(part) for part in ((first, last) if dash else (first, first))]
-    if numbers[0] is None or numbers[1] is None or numbers[0] > numbers[1]:
+    ports = port_range(text)
+    if ports is None:
         raise BadInput(f"{where} has port {text!r}, which is neither a port nor a range", hint="Write for example 8080 or 8000-8100.")
-    return Rule(words[0], words[1], numbers[0], numbers[1], words[2])
+    return Rule(words[0], words[1], *ports, words[2])

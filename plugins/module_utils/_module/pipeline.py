@@ -167,13 +167,9 @@ class _Run:
         if whole and endpoint:
             if writes and not held:
                 endpoint.after()
-            plans = {name: entry.plan if self.outcome.check else entry.final for name, entry in entries.items()}
-            self.outcome.overview = whole.overview(
-                self.outcome.seen,
-                self.wanted,
-                {name: plan for name, plan in plans.items() if plan},
-                {name: entry.target.ref.id for name, entry in entries.items() if not plans[name]},
-            )
+            plans = self.outcome.plans
+            away = {name: entry.target.ref.id for name, entry in entries.items() if name not in plans}
+            self.outcome.overview = whole.overview(self.outcome.seen, self.wanted, plans, away)
 
     def _held(self, endpoint: AtEndpoint) -> str:
         """Make the endpoint's own first changes; why no host may be begun after them, if so."""

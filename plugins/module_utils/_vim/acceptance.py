@@ -8,6 +8,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .._client import secure_boot
 from .._client.fanout import fan_out
 from .._client.inventory import Target
 from .._client.properties import Row
@@ -27,11 +28,7 @@ from .._domain.plan import Change
 _NAME = "name"
 _VERSION = "config.product.version"
 _IMAGE = "configManager.imageConfigManager"
-_SECURE_BOOT = "capability.uefiSecureBoot"
-# True only where the host's configuration is sealed with a TPM so that it cannot be read without Secure Boot; false says nothing.
-_REQUIRED = "runtime.stateEncryption.requireSecureBoot"
-_FIRMWARE = "hardware.biosInfo.firmwareType"
-PROPERTIES = (_NAME, _VERSION, _IMAGE, _SECURE_BOOT, _REQUIRED, _FIRMWARE)
+PROPERTIES = (_NAME, _VERSION, _IMAGE, *secure_boot.PROPERTIES)
 SHRINK: dict[str, Any] = {}
 # The first needs System.Read and is not named like a read. The second needs Host.Config.Image, and lists what is installed.
 _GET, _PACKAGES = "HostImageConfigGetAcceptance", "fetchSoftwarePackages"
@@ -96,7 +93,7 @@ def _kept(name: str, version: str, vendor: str, level: str) -> Package:
 def observe(row: Row, extra: Mapping[str, Any]) -> State:
     values = row.values
     name, moid = _who(row)
-    secure_boot, told_by = _secure_boot(values)
+    is_on, told_by = secure_boot.told(values)
     packages = extra.get("packages")
     refused = packages if isinstance(packages, FleetcareError) else None
     return State(
@@ -104,7 +101,7 @@ def observe(row: Row, extra: Mapping[str, Any]) -> State:
         moid=moid,
         version=values.get(_VERSION, ""),
         level=_level(values, extra.get("level")),
-        secure_boot=secure_boot,
+        secure_boot=is_on,
         told_by=told_by,
         packages=None if packages is None or refused else tuple(packages),
         packages_error=f"{refused.cause}{f' [{refused.fault}]' if refused.fault else ''}" if refused else "",
@@ -127,17 +124,6 @@ def _level(values: Mapping[str, Any], given: Any) -> str:
             hint="Set it on the host: esxcli software acceptance set.",
         )
     return word
-
-
-def _secure_boot(values: Mapping[str, Any]) -> tuple[bool | None, str]:
-    """Whether it is on, and what says so. Each is unset on older releases."""
-    if values.get(_REQUIRED):
-        return True, _REQUIRED
-    if values.get(_SECURE_BOOT) is not None:
-        return bool(values[_SECURE_BOOT]), _SECURE_BOOT
-    if values.get(_FIRMWARE) == "BIOS":
-        return False, _FIRMWARE
-    return None, ""
 
 
 def apply(session: Session, target: Target, row: Row, change: Change) -> None:

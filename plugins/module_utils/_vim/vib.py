@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
+from .._client import secure_boot
 from .._client.fanout import fan_out
 from .._client.inventory import Target
 from .._client.properties import Row, collect
@@ -46,12 +47,8 @@ _STORES = "datastore"
 _MAINTENANCE = "runtime.inMaintenanceMode"
 _REBOOT = "summary.rebootRequired"
 _VCENTER = "summary.managementServerIp"
-_SECURE_BOOT = "capability.uefiSecureBoot"  # from 8.0.3 on
-_FIRMWARE = "hardware.biosInfo.firmwareType"  # from 8.0.2 on
-# Where a TPM seals the configuration, from 7.0.3 on; "required: false" says nothing about the present.
-_SEAL, _SEALED_BOOT, _SEALED_EXEC = (
-    f"runtime.stateEncryption.{name}" for name in ("protectionMode", "requireSecureBoot", "requireExecInstalledOnly")
-)
+# Where a TPM seals the configuration, from 7.0.3 on.
+_SEAL, _SEALED_EXEC = (f"runtime.stateEncryption.{name}" for name in ("protectionMode", "requireExecInstalledOnly"))
 _EXEC = "VMkernel.Boot.execInstalledOnly"
 _MANAGED = "lifecycleManaged"
 # Both only look. The first needs Host.Config.Image all the same, the second is not named like a read.
@@ -88,7 +85,7 @@ FAULTS = {
 def properties(wanted: Wanted) -> Sequence[str]:
     return (
         *(_NAME, _UUID, _VERSION, _RULESETS, _IMAGE, _PATCH, _OPTIONS, _PARENT, _STORES, _MAINTENANCE, _REBOOT, _VCENTER),
-        *(_SECURE_BOOT, _FIRMWARE, _SEAL, _SEALED_BOOT, _SEALED_EXEC),
+        *(*secure_boot.PROPERTIES, _SEAL, _SEALED_EXEC),
     )
 
 
@@ -192,7 +189,7 @@ def _truth(value: Any) -> bool | None:
 def observe(row: Row, extra: Mapping[str, Any]) -> State:
     values = row.values
     packages = _known(extra.get("packages"), "reading its packages")
-    secure_boot, told_by = _boot(values)
+    is_on, told_by = secure_boot.told(values)
     return State(
         name=values.get(_NAME, ""),
         moid=row.ref.id,
@@ -200,9 +197,9 @@ def observe(row: Row, extra: Mapping[str, Any]) -> State:
         version=values.get(_VERSION, ""),
         rulesets=values.get(_RULESETS),
         installed=packages[0] if packages else None,
-        secure_boot=secure_boot,
+        secure_boot=is_on,
         told_by=told_by,
-        boot_enforced=bool(values.get(_SEALED_BOOT)),
+        boot_enforced=bool(values.get(secure_boot.REQUIRED)),
         sealed=str(values.get(_SEAL) or "none").lower() not in ("none", ""),
         maintenance=bool(values.get(_MAINTENANCE)),
         reboot_pending=bool(values.get(_REBOOT)),
@@ -214,17 +211,6 @@ def _known(value: Any, doing: str) -> Any:
     if isinstance(value, FleetcareError):
         raise value.at(doing=doing)
     return value
-
-
-def _boot(values: Mapping[str, Any]) -> tuple[bool | None, str]:
-    """Whether Secure Boot is on, and what says so."""
-    if values.get(_SEALED_BOOT):
-        return True, _SEALED_BOOT
-    if values.get(_SECURE_BOOT) is not None:
-        return bool(values[_SECURE_BOOT]), _SECURE_BOOT
-    if str(values.get(_FIRMWARE) or "").upper() == "BIOS":
-        return False, _FIRMWARE
-    return None, ""
 
 
 def _guards(row: Row, extra: Mapping[str, Any]) -> Guards:
