@@ -170,25 +170,8 @@ failure:
   type: dict
 """
 
-from ansible_collections.fleetcare.esxi.plugins.module_utils._domain import acceptance as domain
-from ansible_collections.fleetcare.esxi.plugins.module_utils._module.feature import Feature
+from ansible_collections.fleetcare.esxi.plugins.module_utils._features.acceptance import FEATURE
 from ansible_collections.fleetcare.esxi.plugins.module_utils._module.run import run
-from ansible_collections.fleetcare.esxi.plugins.module_utils._vim import acceptance as translation
-
-FEATURE = Feature(
-    domain=domain,
-    translation=translation,
-    record=domain.record,
-    record_form=domain.RECORD,
-    options={
-        "acceptance_level": {"type": "str"},
-        "at_least": {"type": "bool", "default": False},
-        "allow_unknown_secure_boot": {"type": "bool", "default": False},
-        "backup": {"type": "bool", "default": False},
-        "backup_dir": {"type": "path", "default": "~/fleetcare-backup"},
-        "restore": {"type": "path"},
-    },
-)
 
 
 def main() -> None:

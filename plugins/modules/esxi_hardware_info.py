@@ -240,25 +240,8 @@ failure:
   type: dict
 """
 
-from ansible_collections.fleetcare.esxi.plugins.module_utils._domain import hardware as domain
-from ansible_collections.fleetcare.esxi.plugins.module_utils._module.feature import Feature
+from ansible_collections.fleetcare.esxi.plugins.module_utils._features.hardware import FEATURE
 from ansible_collections.fleetcare.esxi.plugins.module_utils._module.run import run
-from ansible_collections.fleetcare.esxi.plugins.module_utils._vim import hardware as translation
-
-FEATURE = Feature(
-    domain=domain,
-    translation=translation,
-    whole=domain,
-    writes=False,
-    texts=("compatibility_list",),
-    options={
-        "target_release": {"type": "str"},
-        "compatibility_list": {"type": "raw"},
-        "nvme": {"type": "bool", "default": False},
-        "boot_device": {"type": "bool", "default": False},
-        "csv": {"type": "bool", "default": False},
-    },
-)
 
 
 def main() -> None:

@@ -260,26 +260,8 @@ failure:
   type: dict
 """
 
-from ansible_collections.fleetcare.esxi.plugins.module_utils._domain import license as domain
-from ansible_collections.fleetcare.esxi.plugins.module_utils._module.feature import Feature
+from ansible_collections.fleetcare.esxi.plugins.module_utils._features.license import FEATURE
 from ansible_collections.fleetcare.esxi.plugins.module_utils._module.run import run
-from ansible_collections.fleetcare.esxi.plugins.module_utils._vim import license as translation
-
-FEATURE = Feature(
-    domain=domain,
-    translation=translation,
-    whole=domain,
-    options={
-        "license_key": {"type": "str", "no_log": True, "aliases": ["licence_key"]},
-        "license_keys": {"type": "list", "elements": "str", "no_log": True, "aliases": ["licence_keys"]},
-        "state": {"type": "str", "default": "valid", "choices": ["valid", "assigned", "absent"]},
-        "from_inventory": {"type": "bool", "default": False},
-        "edition": {"type": "str"},
-        "labels": {"type": "dict"},
-        "allow_unlicensed": {"type": "bool", "default": False},
-        "warn_days": {"type": "float", "default": 30},
-    },
-)
 
 
 def main() -> None:

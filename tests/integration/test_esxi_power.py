@@ -136,13 +136,13 @@ def test_who_has_waited_is_looked_at_again(simulator: Callable[..., Simulator], 
     """While the first was away somebody put a machine on the second that nothing moves."""
     pinned = [{"name": "app-01", "host": "esx-01*"}, {"name": "pinned-01", "host": "esx-03*", "pinned": True}]
     sim = simulator(cluster(virtual_machines=pinned))
-    have_waited = pipeline._Run._have_waited
+    have_waited = pipeline.Run._have_waited
 
     def moved(self: Any, entries: list[Any]) -> None:
         sim.act("move_vm", vm="pinned-01", to="esx-02.example.com")
         have_waited(self, entries)
 
-    monkeypatch.setattr(pipeline._Run, "_have_waited", moved)
+    monkeypatch.setattr(pipeline.Run, "_have_waited", moved)
     done = run(sim, "esxi_power", esxi_hostname=["esx-01*", "esx-02*"], state="rebooted", maintenance_timeout=2)
     assert done["hosts"]["esx-02.example.com"]["failure"]["kind"] == "not_compliant"
     assert "pinned-01" in done["hosts"]["esx-02.example.com"]["failure"]["cause"]
@@ -151,14 +151,14 @@ def test_who_has_waited_is_looked_at_again(simulator: Callable[..., Simulator], 
 
 def test_who_cannot_be_looked_at_again_is_not_begun(simulator: Callable[..., Simulator], monkeypatch: pytest.MonkeyPatch) -> None:
     sim = simulator(cluster())
-    looked = pipeline._Run._look
+    looked = pipeline.Run._look
 
     def look(self: Any, entries: list[Any]) -> Any:
         if [entry.target.name for entry in entries] == ["esx-02.example.com"]:
             raise ServerFault("not today")
         return looked(self, entries)
 
-    monkeypatch.setattr(pipeline._Run, "_look", look)
+    monkeypatch.setattr(pipeline.Run, "_look", look)
     done = run(sim, "esxi_power", esxi_hostname=["*"], state="rebooted")
     assert done["summary"] == {"changed": 1, "skipped": 2}, "what was written is told"
     assert "could not be prepared: not today" in done["hosts"]["esx-02.example.com"]["failure"]["cause"]

@@ -31,7 +31,9 @@ PLUGIN_UTILS = "plugins.plugin_utils"
 # Roles and playbooks that compose features and so belong to no module of their own.
 COMPOSED = {"esxi_remediate", "esxi_provision"}
 # Modules that write files on the machine that runs them and to no server: no Feature, a role and a playbook written by hand.
-LOCAL = {"esxi_kickstart"}
+LOCAL = {"esxi_kickstart", "esxi_audit"}
+# What judges all features: it has findings of its own and no managed objects.
+WHOLE = "audit"
 # The only file that knows Ansible's module interface.
 DOOR = "plugins/module_utils/_module/run.py"
 DOOR_WORDS = {"check_mode", "_diff", "fail_json", "exit_json", "AnsibleModule"}
@@ -140,8 +142,11 @@ def nodes(module: ast.Module) -> tuple[ast.AST, ...]:
 
 
 def layer_of(path: str) -> str:
-    """``_domain``, ``_client``, ``_vim``, ``_module``, or the folder of plugins; empty for what is in no layer."""
-    found = re.match(r"plugins/(?:module_utils/(_domain|_client|_vim|_module)|(modules|doc_fragments|action|plugin_utils))/\w+\.py$", path)
+    """``_domain``, ``_client``, ``_vim``, ``_module``, ``_features``, or the folder of plugins; empty for what is in no layer."""
+    found = re.match(
+        r"plugins/(?:module_utils/(_domain|_client|_vim|_module|_features)|(modules|doc_fragments|action|filter|plugin_utils))/\w+\.py$",
+        path,
+    )
     return (found[1] or found[2]) if found else ""
 
 
@@ -156,21 +161,34 @@ def word_files(tree: Tree, layer: str) -> dict[str, str]:
 
 
 def feature_words(tree: Tree) -> set[str]:
-    return set(word_files(tree, "_vim")) | {word for word, path in word_files(tree, "_domain").items() if meanings(tree[path])}
+    judged = {word for word, path in word_files(tree, "_domain").items() if meanings(tree[path])}
+    return (set(word_files(tree, "_vim")) | judged) - {WHOLE}
 
 
 def modules(tree: Tree) -> dict[str, str]:
     return {stem(path): path for path in tree if layer_of(path) == "modules" and stem(path) != "__init__"}
 
 
-def has_endpoint(text: str) -> bool:
-    """Whether a module has a FEATURE, and so a vCenter or a host to connect to."""
+def feature_text(tree: Tree, path: str) -> str:
+    """Where a module's FEATURE stands: in itself, or in the file of _features that it takes it from."""
+    for _line, name in imports(path, parsed(tree[path])):
+        found = re.match(rf"{UTILS}\._features\.(\w+)\.FEATURE$", name)
+        if found:
+            return tree.get(f"plugins/module_utils/_features/{found[1]}.py", "")
+    return tree[path]
+
+
+def has_endpoint(tree: Tree, path: str) -> bool:
+    """Whether a module has a vCenter or a host to connect to: a FEATURE, or several."""
+    if any(name == f"{UTILS}._features.{WHOLE}" for _line, name in imports(path, parsed(tree[path]))):
+        return True
+    text = feature_text(tree, path)
     return any(isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Feature" for node in nodes(parsed(text)))
 
 
-def writes(text: str) -> bool:
+def writes(tree: Tree, path: str) -> bool:
     """Whether a module's FEATURE may write. A module without one (see ``declarations``) writes to no vSphere server."""
-    for node in nodes(parsed(text)):
+    for node in nodes(parsed(feature_text(tree, path))):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Feature":
             for keyword in node.keywords:
                 if keyword.arg == "writes" and isinstance(keyword.value, ast.Constant) and keyword.value.value is False:
@@ -256,14 +274,20 @@ def _may_import(tree: Tree, path: str) -> set[str]:
         shared = {f"{UTILS}._domain.{name}" for name in ("addresses", "errors", "plan")}
         return {*standard, f"{UTILS}._client", *shared, *own}
     if layer == "_module":
-        own = {f"{UTILS}.{name}" for name in ("_client", "_domain.errors", "_domain.plan", "_module")}
-        return {*standard, "ansible.module_utils", *own}
+        shared = ("_domain.errors", "_domain.plan", "_domain.audit", "_domain.audit_profile", "_domain.report_model")
+        return {*standard, "ansible.module_utils", *(f"{UTILS}.{name}" for name in ("_client", "_module", *shared))}
+    if layer == "_features":
+        if word == WHOLE:
+            return {*standard, "ansible.module_utils", UTILS}
+        return {"__future__", f"{UTILS}._module.feature", f"{UTILS}._domain.{word}", f"{UTILS}._vim.{word}"}
     if layer == "modules":
-        words = {own for own in feature_words(tree) if f"_{own}_" in f"_{word}_"}
-        own = {f"{UTILS}.{name}.{each}" for each in words for name in ("_domain", "_vim")}
+        words = {own for own in (*feature_words(tree), WHOLE) if f"_{own}_" in f"_{word}_"}
+        own = {f"{UTILS}.{name}.{each}" for each in words for name in ("_domain", "_vim", "_features")}
         return {"__future__", f"{UTILS}._module.feature", f"{UTILS}._module.run", *own}
     if layer == "action":
         return {"__future__", PLUGIN_UTILS}
+    if layer == "filter":
+        return {"__future__", "typing", "ansible.errors", "ansible.utils.unsafe_proxy", f"{UTILS}._domain"}
     if layer == "plugin_utils":
         # On the control node, inside Ansible: nothing of what a module is made of.
         return {*standard, "ansible.constants", "ansible.plugins.action", "ansible.utils.display", PLUGIN_UTILS}
@@ -282,7 +306,7 @@ def layers(tree: Tree) -> Iterator[str]:
         for line, name in imports(path, module):
             if not below(name, allowed) or below(name, ("importlib", "runpy", "imp")):
                 yield f"{path}:{line} imports {name}, which {layer or 'a file outside the layers'} may not"
-            if layer == "modules" and (found := re.match(rf"{UTILS}\.(?:_domain|_vim)\.(\w+)", name)):
+            if layer == "modules" and (found := re.match(rf"{UTILS}\.(?:_domain|_vim|_features)\.(\w+)", name)):
                 words.add(found[1])
         if len(words) > 1:
             yield f"{path} imports more than one feature: {', '.join(sorted(words))}"
@@ -420,7 +444,7 @@ def declarations(tree: Tree) -> Iterator[str]:
         mains = [node for node in module.body if isinstance(node, ast.FunctionDef) and node.name == "main"]
         lines = [ast.unparse(line) for main in mains for line in main.body]
         if lines != ["run(FEATURE)"] and not (
-            len(lines) == 1 and re.fullmatch(r"run_task\(OPTIONS, (\w+)\.work, missing=\1\.MISSING\)", lines[0])
+            len(lines) == 1 and re.fullmatch(r"run_task\(OPTIONS, (\w+)\.work, missing=\1\.MISSING(?:, secrets=\1\.secrets)?\)", lines[0])
         ):
             yield f"{path}: main() is to be run(FEATURE) and nothing else"
         guards = [node for node in module.body if isinstance(node, ast.If) and ast.unparse(node.test) == "__name__ == '__main__'"]
@@ -433,7 +457,7 @@ def declarations(tree: Tree) -> Iterator[str]:
                 yield f"{path}:{getattr(node, 'lineno', 0)} decides something ({type(node).__name__}); that belongs to a layer below"
             if isinstance(node, ast.Attribute) and node.attr == "params" or isinstance(node, ast.Name) and node.id == "params":
                 yield f"{path}:{node.lineno} looks at parameters"
-        if writes(tree[path]) == name.endswith("_info") and (name not in LOCAL or writes(tree[path])):
+        if writes(tree, path) == name.endswith("_info") and (name not in LOCAL or writes(tree, path)):
             yield f"{path}: a module is named ..._info if, and only if, its feature has writes=False"
 
 
@@ -505,12 +529,12 @@ def names(tree: Tree) -> Iterator[str]:
     tests = {stem(path) for path in tree if path.startswith("tests/") and stem(path).startswith("test_")}
     actions = {stem(path) for path in tree if layer_of(path) == "action"}
     for name, path in sorted(known.items()):
-        if has_endpoint(tree[path]) and name not in grouped:
+        if has_endpoint(tree, path) and name not in grouped:
             yield f"module {name} is missing in the action group esxi of meta/runtime.yml"
         # The group's defaults are how to connect to vSphere: another server must not be told that password.
-        if not has_endpoint(tree[path]) and name in grouped:
+        if not has_endpoint(tree, path) and name in grouped:
             yield f"module {name} is in the action group esxi of meta/runtime.yml, and connects to no vSphere"
-        if not writes(tree[path]) and name not in LOCAL:
+        if not writes(tree, path) and name not in LOCAL:
             continue
         if name not in roles:
             yield f"module {name} has no role roles/{name}"
@@ -545,7 +569,7 @@ def names(tree: Tree) -> Iterator[str]:
 @rule("words")
 def words(tree: Tree) -> Iterator[str]:
     """A feature's word stands in both of its layers and in a module."""
-    judged = {word for word, path in word_files(tree, "_domain").items() if meanings(tree[path])}
+    judged = {word for word, path in word_files(tree, "_domain").items() if meanings(tree[path])} - {WHOLE}
     translated = set(word_files(tree, "_vim"))
     for word in sorted(judged - translated):
         yield f"_domain/{word}.py has findings and there is no _vim/{word}.py"

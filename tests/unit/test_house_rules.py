@@ -35,8 +35,8 @@ def test_this_checkout_keeps_the_rule(name: str, tree: dict[str, str]) -> None:
 def test_the_rules_see_every_layer_and_both_kinds_of_modules(tree: dict[str, str]) -> None:
     """A rule that looks at nothing passes everything."""
     seen = {house.layer_of(path) for path in tree}
-    assert {"_domain", "_client", "_vim", "_module", "modules", "doc_fragments", "action", "plugin_utils"} <= seen
-    kinds = {house.writes(tree[path]) for path in house.modules(tree).values()}
+    assert {"_domain", "_client", "_vim", "_module", "_features", "modules", "doc_fragments", "action", "plugin_utils"} <= seen
+    kinds = {house.writes(tree, path) for path in house.modules(tree).values()}
     assert kinds == {True, False}
     assert "ntp" in house.feature_words(tree)
     assert len(house.meanings(tree[UTILS + "_domain/ntp.py"])) > 10
@@ -96,6 +96,7 @@ ROLE = {
 }
 NTP, STUB = UTILS + "_domain/ntp.py", UTILS + "_client/vmomi.py"
 ALIGN = "plugins/modules/esxi_ntp_align.py"
+FEATURE = "plugins/module_utils/_features/ntp.py"
 WAVES, ACTION = "plugins/plugin_utils/waves.py", "plugins/action/esxi_ntp_align.py"
 
 _TIDE = 'def _found(code):\n    return code\n\n\nMEANINGS = {"tide_high": 1}\nX = _found("tide_high")'
@@ -146,6 +147,9 @@ PLANTS: list[tuple[str, str, Edits]] = [
     ("layers", "module layer takes a translation", {UTILS + "_module/pipeline.py": after_future("from .._vim import other")}),
     ("layers", "module layer takes a domain", {UTILS + "_module/pipeline.py": after_future("from .._domain.other import State as S")}),
     ("layers", "module layer takes pyVmomi", {UTILS + "_module/pipeline.py": after_future("import pyVmomi")}),
+    ("layers", "a feature takes another one", {FEATURE: after_future("from .._domain import firewall")}),
+    ("layers", "a feature takes the pipeline", {FEATURE: after_future("from .._module.pipeline import execute")}),
+    ("layers", "a module takes another feature's FEATURE", {ALIGN: after_future(f"from {FULL}_features import firewall")}),
     ("layers", "module takes ssl", {ALIGN: after_future("import ssl")}),
     ("layers", "module takes requests", {ALIGN: after_future("import requests")}),
     ("layers", "module takes AnsibleModule's file", {ALIGN: after_future("from ansible.module_utils import basic")}),
@@ -217,7 +221,7 @@ PLANTS: list[tuple[str, str, Edits]] = [
     ("declarations", "a main that does more", {ALIGN: swap("    run(FEATURE)", "    print()\n    run(FEATURE)")}),
     ("declarations", "work of somebody else", {ALIGN: swap("    run(FEATURE)", "    run_task(OPTIONS, other.work, missing=kms.MISSING)")}),
     ("declarations", "parameters", {ALIGN: append("X = FEATURE.params")}),
-    ("declarations", "a reader not named _info", {ALIGN: swap("domain=domain,", "domain=domain, writes=False,")}),
+    ("declarations", "a reader not named _info", {FEATURE: swap("domain=domain,", "domain=domain, writes=False,")}),
     ("declarations", "a writer named _info", {"plugins/modules/esxi_ntp_info.py": swap("writes=False,", "")}),
     ("pass-through", "an action plugin that does something", {ACTION: append("class Other: ...")}),
     ("pass-through", "an action plugin with a function", {ACTION: append("def helper(): ...")}),

@@ -8,12 +8,12 @@ import difflib
 import fnmatch
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from html import escape
 from typing import Any
 from urllib.parse import unquote
 
-from .._domain.errors import BadInput, TargetUnknown, listed
+from .._domain.errors import BadInput, FleetcareError, TargetUnknown, listed
 from .properties import Row, pages
 from .session import Session
 from .vmomi import Ref
@@ -55,7 +55,7 @@ class Target:
 
     ``places`` are the containers above it from the top down, as (kind, name); kinds are folder, datacenter, cluster. Those
     of a VM are its folders, not the cluster that it runs in. ``host`` and ``host_name``: where a VM runs; ``parent``: its
-    folder, None in a vApp; ``has_twin``: another one there has its name.
+    folder, None in a vApp; ``has_twin``: another one there has its name. ``problem``: why there is nothing but the name.
     """
 
     ref: Ref
@@ -67,6 +67,7 @@ class Target:
     host_name: str = ""
     parent: Ref | None = None
     has_twin: bool = False
+    problem: FleetcareError | None = field(default=None, compare=False)
 
     @property
     def path(self) -> str:
@@ -84,7 +85,8 @@ class Target:
 @dataclass(frozen=True, kw_only=True)
 class Selection:
     """What the user asked for. Empty means: not restricted by this. Folders of VMs are not those of hosts. ``skip_missing``: a
-    VM that is not there is no mistake."""
+    VM that is not there is no mistake. ``go_on``: the name of a host that stands for none, or for several, is a target with its
+    ``problem`` instead of an error that ends the run."""
 
     vms: tuple[str, ...] = ()
     moids: tuple[str, ...] = ()
@@ -94,11 +96,12 @@ class Selection:
     folders: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     skip_missing: bool = False
+    go_on: bool = False
 
     @classmethod
     def parse(cls, params: Mapping[str, Any]) -> Selection:
         chosen = {}
-        for field, option in (
+        for part, option in (
             ("vms", "vm_name"),
             ("moids", "vm_moid"),
             ("hosts", "esxi_hostname"),
@@ -110,8 +113,8 @@ class Selection:
             names = tuple(name.strip() for name in params.get(option) or ())
             if "" in names:
                 raise BadInput(f"{option} holds an empty name", hint="Remove it; often a variable is empty there.")
-            chosen[field] = names
-        return cls(**chosen, skip_missing=bool(params.get("skip_missing")))
+            chosen[part] = names
+        return cls(**chosen, skip_missing=bool(params.get("skip_missing")), go_on=params.get("unknown_hosts") == "go_on")
 
     @property
     def empty(self) -> bool:
@@ -120,7 +123,10 @@ class Selection:
 
 def select_hosts(session: Session, selection: Selection) -> list[Target]:
     """The hosts of a selection, in the order of their names. Raises TargetUnknown with candidates."""
-    hosts = _hosts(_read(session, _STEPS, _PATHS))
+    return _selected(session, _hosts(_read(session, _STEPS, _PATHS)), selection)
+
+
+def _selected(session: Session, hosts: list[Target], selection: Selection) -> list[Target]:
     if selection.empty:
         if session.is_vcenter:
             raise BadInput(
@@ -146,6 +152,18 @@ def select_vms(session: Session, selection: Selection) -> list[Target]:
     return vms if selection.empty and not selection.exclude else choose_vms(vms, hosts, selection)
 
 
+def select_hosts_and_vms(session: Session, selection: Selection) -> tuple[list[Target], list[Target]]:
+    """The hosts of a selection, and the VMs that run on them; of every host, also those of which no host is told. One walk."""
+    rows = _read(session, _STEPS_TO_VMS, _PATHS_TO_VMS)
+    hosts = _hosts(rows)
+    vms = _vms(rows, {host.ref: host for host in hosts})
+    chosen = _selected(session, hosts, selection)
+    running = {host.ref for host in chosen}
+    if len(chosen) == len(hosts):
+        return chosen, vms
+    return chosen, [vm for vm in vms if vm.host in running]
+
+
 def choose(hosts: list[Target], selection: Selection) -> list[Target]:
     """The pure part of the selection."""
     chosen = hosts
@@ -156,10 +174,18 @@ def choose(hosts: list[Target], selection: Selection) -> list[Target]:
     ):
         if wanted:
             chosen = _within(option, kind, wanted, chosen)
+    unknown: list[Target] = []
     if selection.hosts:
-        named = {host.ref for name in selection.hosts for host in _named("esxi_hostname", name, chosen)}
+        named: set[Ref] = set()
+        for name in dict.fromkeys(selection.hosts):
+            try:
+                named |= {host.ref for host in _named("esxi_hostname", name, chosen)}
+            except TargetUnknown as problem:
+                if not selection.go_on:
+                    raise
+                unknown.append(Target(ref=_NONE, name=name, connection="", problem=problem))
         chosen = [host for host in chosen if host.ref in named]
-    chosen = _without(selection.exclude, chosen, hosts)
+    chosen = _without(selection.exclude, chosen, hosts) + unknown
     if not chosen:
         raise TargetUnknown("the selection holds no host", hint="Check cluster_name, datacenter, folder and exclude together.")
     return chosen

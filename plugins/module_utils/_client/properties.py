@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from typing import Any, NamedTuple
 
@@ -15,9 +15,7 @@ from .vmomi import Ref
 
 PAGE = 1000
 NOT_UNDERSTOOD = "NotUnderstood"
-# An array is some 20 to 100 KB an object while it is read: 1,000 hosts' rulesets in one page took 300 MB.
-_PAGE_OF_ARRAYS = 250
-_KEYED = re.compile(r'^(?P<array>[\w.]+)\["(?P<key>[^"]+)"\]$')
+KEYED = re.compile(r'^(?P<array>[\w.]+)\["(?P<key>[^"]+)"\]$')
 
 
 class Row(NamedTuple):
@@ -45,8 +43,8 @@ def collect(
     for a firewall ruleset, but no vendor text promises it for every array: where the server refuses it, or leaves a
     value out, the whole array is read and the element taken from it. The caller never notices.
 
-    ``shrink``: property path as the server knows it (``serviceInfo.service``) -> what its value is turned into, page
-    by page, so that memory is that of a page however many objects there are.
+    ``shrink``: property path as the server knows it (``serviceInfo.service``) -> what its value is turned into, object by
+    object as they come, so that neither their number nor the size of a page costs memory.
     """
     if not refs:
         return {}
@@ -92,7 +90,7 @@ def _read(session: Session, paths: Mapping[str, Sequence[str]], refs: Sequence[R
     A path that the server's API version does not have is left out: to a reader it is unset.
     """
     paths = {kind: [path for path in names if session.knows(kind, path)] for kind, names in paths.items()}
-    keyed = {kind: {path: found for path in names if (found := _KEYED.match(path))} for kind, names in paths.items()}
+    keyed = {kind: {path: found for path in names if (found := KEYED.match(path))} for kind, names in paths.items()}
     if not any(keyed.values()):
         return _retrieve(session, paths, refs, shrink)
     rows: dict[Ref, Row] = {}
@@ -137,13 +135,10 @@ def _lacks(row: Row, keyed: Iterable[str]) -> bool:
 def _retrieve(session: Session, paths: Mapping[str, Sequence[str]], refs: Iterable[Ref], shrink: Shrink | None = None) -> dict[Ref, Row]:
     objects = "".join(f'<objectSet><obj type="{ref.type}">{escape(ref.id)}</obj></objectSet>' for ref in refs)
     asked = {kind: paths[kind] for kind in dict.fromkeys(ref.type for ref in refs)}
-    heavy = any(session.is_array(kind, path) for kind, names in asked.items() for path in names)
-    return pages(session, asked, objects, page=_PAGE_OF_ARRAYS if heavy else PAGE, shrink=shrink)
+    return pages(session, asked, objects, shrink=shrink)
 
 
-def pages(
-    session: Session, paths: Mapping[str, Sequence[str]], object_sets: str, *, page: int = PAGE, shrink: Shrink | None = None
-) -> dict[Ref, Row]:
+def pages(session: Session, paths: Mapping[str, Sequence[str]], object_sets: str, *, shrink: Shrink | None = None) -> dict[Ref, Row]:
     """Run one retrieval to its last page; from the start again when a page is lost on the way."""
     prop_sets = "".join(
         f"<propSet><type>{kind}</type>{''.join(f'<pathSet>{escape(path)}</pathSet>' for path in names)}</propSet>"
@@ -151,15 +146,19 @@ def pages(
     )
     request = (
         f"<specSet>{prop_sets}{object_sets}<reportMissingObjectsInResults>true</reportMissingObjectsInResults></specSet>"
-        f"<options><maxObjects>{page}</maxObjects></options>"
+        f"<options><maxObjects>{PAGE}</maxObjects></options>"
     )
+
+    def keep(ref: Ref, values: dict[str, Any], missing: dict[str, str]) -> Row:
+        return _shrunk(Row(ref, values, missing), shrink)
+
     for last_try in (False, True):
         try:
-            objects, token = session.stream("RetrievePropertiesEx", request)
-            rows = {row.ref: row for row in _shrunk(objects, shrink)}
+            found, token = session.stream("RetrievePropertiesEx", request, keep)
+            rows = {row.ref: row for row in found}
             while token:
-                objects, token = session.stream("ContinueRetrievePropertiesEx", f"<token>{escape(token)}</token>")
-                rows.update((row.ref, row) for row in _shrunk(objects, shrink))
+                found, token = session.stream("ContinueRetrievePropertiesEx", f"<token>{escape(token)}</token>", keep)
+                rows.update((row.ref, row) for row in found)
             return rows
         except (EndpointUnreachable, ServerFault) as problem:
             # A page is handed out once: when its reply is lost, its token is void (InvalidArgument).
@@ -168,12 +167,11 @@ def pages(
     return {}
 
 
-def _shrunk(objects: list[tuple[Ref, dict[str, Any], dict[str, str]]], shrink: Shrink | None) -> Iterator[Row]:
-    for row in map(Row._make, objects):
-        for path in (shrink or {}).keys() & row.values.keys():
-            value = row.values.pop(path)
-            try:
-                row.values[path] = shrink[path](value)  # type: ignore[index]
-            except (LookupError, TypeError, ValueError, AttributeError):
-                row.missing[path] = NOT_UNDERSTOOD  # one odd object must not end the read of a thousand
-        yield row
+def _shrunk(row: Row, shrink: Shrink | None) -> Row:
+    for path in (shrink or {}).keys() & row.values.keys():
+        value = row.values.pop(path)
+        try:
+            row.values[path] = shrink[path](value)  # type: ignore[index]
+        except (LookupError, TypeError, ValueError, AttributeError):
+            row.missing[path] = NOT_UNDERSTOOD  # one odd object must not end the read of a thousand
+    return row

@@ -223,15 +223,20 @@ class Session:
         if not privilege.startswith("System.") or not _READS.match(operation):
             raise WriteRefused(f"{operation} needs {privilege}, so it is no read")
 
-    def stream(self, operation: str, inner_xml: str) -> tuple[list[Any], str]:
-        """A property collector call written and read without pyVmomi: objects, and the token of the next page."""
+    def stream(
+        self, operation: str, inner_xml: str, keep: Callable[[Ref, dict[str, Any], dict[str, str]], ResultT]
+    ) -> tuple[list[ResultT], str]:
+        """A property collector call written and read without pyVmomi: what ``keep`` makes of each object as it comes (reference,
+        value by path, fault name by path), and the token of the next page."""
         body = vmomi.envelope(operation, Ref("PropertyCollector", self.content.propertyCollector._moId), inner_xml)
 
-        def consume(reply: Reply) -> tuple[list[Any], str]:
-            objects, token = vmomi.plain_objects(reply.chunks(), operation)
-            if any("NotAuthenticated" in missing.values() for _ref, _values, missing in objects):
+        def authenticated(ref: Ref, values: dict[str, Any], missing: dict[str, str]) -> ResultT:
+            if "NotAuthenticated" in missing.values():
                 raise _SessionLost
-            return objects, token
+            return keep(ref, values, missing)
+
+        def consume(reply: Reply) -> tuple[list[ResultT], str]:
+            return vmomi.plain_objects(reply.chunks(), operation, authenticated)
 
         return self._send(lambda: body, consume, repeat=True)
 
@@ -268,10 +273,6 @@ class Session:
     def knows(self, type_name: str, path: str) -> bool:
         """Whether a property path exists in the API version that is spoken."""
         return self._wire.knows(type_name, path)
-
-    def is_array(self, type_name: str, path: str) -> bool:
-        """Whether a property path leads to a whole array of structures."""
-        return self._wire.is_array(type_name, path)
 
     def managed(self, ref: Ref) -> Any:
         return self._wire.managed(ref)

@@ -841,6 +841,21 @@ def report(state: State, wanted: Wanted, seen: None, *, full: bool) -> dict[str,
     }
 
 
+def exposure(rulesets: Iterable[Ruleset]) -> dict[str, str]:
+    """Inbound ports that enabled rulesets open: to all addresses, or to some."""
+    found: dict[str, str] = {}
+    for ruleset in rulesets:
+        if not ruleset.enabled or (not ruleset.allowed.all_ip and not ruleset.allowed.networks and not ruleset.allowed.odd):
+            continue
+        for rule in ruleset.rules:
+            if rule.direction == IN and not rule.source:
+                ports = f"{rule.first}" if rule.first == rule.last else f"{rule.first}-{rule.last}"
+                name = f"{ports}/{rule.protocol}"
+                if found.get(name) != "all":
+                    found[name] = "all" if ruleset.allowed.all_ip else "some"
+    return dict(sorted(found.items(), key=lambda item: (int(item[0].partition("/")[0].partition("-")[0]), item[0])))
+
+
 def _ruleset_report(ruleset: Ruleset) -> dict[str, Any]:
     return {
         "enabled": ruleset.enabled,

@@ -877,6 +877,26 @@ def overview(seen: Survey, wanted: Wanted, plans: Mapping[str, Plan], away: Mapp
     return result
 
 
+def capacity(seen: Survey) -> list[dict[str, Any]]:
+    """The endpoint's keys with what is used of them and how long they hold, for a report of the whole."""
+    rows = []
+    for known in seen.inventory.licenses.values() if seen.inventory else ():
+        left = known.days_left(seen.now)
+        rows.append(
+            {
+                "key": known.key.masked,
+                "fingerprint": known.key.fingerprint,
+                "name": known.name or None,
+                "unit": known.unit or None,
+                "total": known.total or None,
+                "used": known.used,
+                "expires": known.expires.isoformat() if known.expires else None,
+                "days_left": None if left is None else round(left, 2),
+            }
+        )
+    return sorted(rows, key=lambda row: str(row["fingerprint"]))
+
+
 def _headline(keys: list[dict[str, Any]], seen: Survey, wanted: Wanted) -> str:
     """How many keys there are, of which kind, and what became or would become of them at the endpoint."""
     counts = Counter(key["verdict"] for key in keys) if wanted.state != "absent" else Counter()

@@ -789,6 +789,14 @@ def settings(state: State) -> dict[str, Any]:
     return shown
 
 
+def clock(state: State, wanted: Wanted, seen: Survey) -> dict[str, Any]:
+    """Offset from the reference, its error and what is allowed, in seconds; empty where nothing is asked, or was measured."""
+    skew = seen.skew(state)
+    if skew is None or wanted.max_skew is None:
+        return {}
+    return {"offset": round(skew.offset, 6), "bound": round(skew.bound, 6), "limit": wanted.max_skew}
+
+
 def report(state: State, wanted: Wanted, seen: Survey, *, full: bool) -> dict[str, Any]:
     """What a result says of a host beside its findings."""
     skew = seen.skew(state)

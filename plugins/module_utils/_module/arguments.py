@@ -44,13 +44,14 @@ HOSTS: dict[str, dict[str, Any]] = {
     "datacenter": {"type": "list", "elements": "str", "aliases": ["datacenter_name"]},
     "folder": {"type": "list", "elements": "str"},
     "exclude": {"type": "list", "elements": "str"},
+    "unknown_hosts": {"type": "str", "default": "stop", "choices": ["stop", "go_on"]},
 }
 
 VMS: dict[str, dict[str, Any]] = {
     "vm_name": {"type": "list", "elements": "str", "aliases": ["name"]},
     "vm_moid": {"type": "list", "elements": "str"},
     "skip_missing": {"type": "bool", "default": False},
-    **HOSTS,
+    **{name: option for name, option in HOSTS.items() if name != "unknown_hosts"},
 }
 
 RUN: dict[str, dict[str, Any]] = {

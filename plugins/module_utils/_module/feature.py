@@ -18,15 +18,15 @@ from .._domain.plan import Change, Plan
 
 
 def _host_away(host: Target) -> FleetcareError | None:
-    if host.connection == "connected":
-        return None
+    if host.problem or host.connection == "connected":
+        return host.problem
     return HostUnreachable(
         f"vCenter says that the host is {host.connection}", hint="Reconnect it in vCenter, then run the task again for this host."
     )
 
 
 def _host_left(host: Target) -> FleetcareError | None:
-    return _host_away(host) if host.connection == "disconnected" else None
+    return _host_away(host) if host.problem or host.connection == "disconnected" else None
 
 
 def _vm_away(vm: Target) -> FleetcareError | None:

@@ -9,13 +9,13 @@ from collections import Counter
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from .._client.endpoint import Endpoint
 from .._client.fanout import fan_out
 from .._client.guard import Guard
 from .._client.inventory import UNKNOWN, Selection, Target
-from .._client.properties import Row, collect
+from .._client.properties import Row, Shrink, collect
 from .._client.session import Sent, Session
 from .._client.tasks import ref_of, wait_for_tasks
 from .._client.vmomi import Ref
@@ -60,15 +60,13 @@ def execute(feature: Feature, params: Mapping[str, Any], *, check: bool, in_proc
         _judge_offline(whole, outcome)
         return outcome
     endpoint = Endpoint.parse(params)
-    for option, least, most in (("parallel", 1, 64), ("deadline", 1, 86400)):
-        if not least <= params[option] <= most:
-            raise BadInput(f"{option} {params[option]:g} is not between {least} and {most}", hint="Leave it out for the default.")
+    check_limits(params)
     verify = params.get("verify_reachable") or 0.0
     if not 0 <= verify <= 3600:
         raise BadInput(f"verify_reachable {verify:g} is not between 0 and 3600 seconds", hint="0 means: do not verify.")
     if verify >= params["deadline"]:
         raise BadInput(f"verify_reachable {verify:g} does not end before the deadline of {params['deadline']:g} s", hint="Raise deadline.")
-    manner = _Manner(
+    manner = Manner(
         params["parallel"],
         Waves.parse(params, feature.targets.noun),
         verify,
@@ -86,7 +84,7 @@ def execute(feature: Feature, params: Mapping[str, Any], *, check: bool, in_proc
             about = session.content.about
             outcome.endpoint = {"name": endpoint.name, "type": about.apiType, "version": about.version}
             few = whole is not None and selection.empty and session.is_vcenter and not whole.needs_hosts(outcome.wanted)
-            _Run(outcome, session, manner).over([] if few else feature.targets.select(session, selection))
+            Run(outcome, session, manner).over([] if few else feature.targets.select(session, selection))
             _judge_findings(outcome)
     except FleetcareError as problem:
         problem.at(target="" if isinstance(problem, BadInput) else endpoint.name)
@@ -106,20 +104,41 @@ def _judge_offline(whole: Whole, outcome: Outcome) -> None:
     _judge_findings(outcome)
 
 
+def check_limits(params: Mapping[str, Any]) -> None:
+    """Of the options that every run has. Raises BadInput."""
+    for option, least, most in (("parallel", 1, 64), ("deadline", 1, 86400)):
+        if not least <= params[option] <= most:
+            raise BadInput(f"{option} {params[option]:g} is not between {least} and {most}", hint="Leave it out for the default.")
+
+
 @dataclass(frozen=True)
-class _Manner:
+class Manner:
     """How the writes are made: how many targets at a time, in which waves, with which precautions."""
 
     parallel: int
-    waves: Waves
-    verify: float
-    backup_dir: str | None
-    progress: Progress
+    waves: Waves = Waves()
+    verify: float = 0.0
+    backup_dir: str | None = None
+    progress: Progress = Progress(None)
 
 
-class _Run:
-    def __init__(self, outcome: Outcome, session: Session, manner: _Manner) -> None:
+class Reader(Protocol):
+    """``collect``, or what serves in its place from a read that was made for several features."""
+
+    def __call__(
+        self,
+        session: Session,
+        refs: Sequence[Ref],
+        paths: Sequence[str],
+        known: Mapping[Ref, Row] | None = None,
+        shrink: Shrink | None = None,
+    ) -> dict[Ref, Row]: ...
+
+
+class Run:
+    def __init__(self, outcome: Outcome, session: Session, manner: Manner, read: Reader = collect) -> None:
         self.outcome = outcome
+        self.read = read
         self.feature = outcome.feature
         self.kind = outcome.feature.targets
         self.wanted = outcome.wanted
@@ -227,7 +246,7 @@ class _Run:
         read gets its failure."""
         known = {entry.target.ref: entry.row for entry in entries if entry.row and entry.plan} if self.kind.by_managers else {}
         paths = self.feature.translation.properties(self.wanted)
-        rows = collect(self.session, [entry.target.ref for entry in entries], paths, known, self.feature.translation.SHRINK)
+        rows = self.read(self.session, [entry.target.ref for entry in entries], paths, known, self.feature.translation.SHRINK)
         readable = []
         for entry in entries:
             entry.row = rows.get(entry.target.ref)

@@ -8,7 +8,7 @@ import contextlib
 import gc
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
@@ -29,12 +29,15 @@ class _Module(AnsibleModule):  # type: ignore[misc] # ansible-core has no types
     params: dict[str, Any]
     _accepted = False
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, secrets: Callable[[Mapping[str, Any]], Iterable[str]] | None = None, **options: Any) -> None:
+        self._secrets = secrets
         super().__init__(**options)
         self._accepted = True
 
     def _log_invocation(self) -> None:
         """A secret of several lines is neither logged nor returned in another form: as Python writes it, as one line, line by line."""
+        if self._secrets:
+            self.no_log_values.update(self._secrets(self.params))
         for secret in [value for value in self.no_log_values if "\n" in value]:
             lines = [line.strip() for line in secret.splitlines()]
             self.no_log_values.update({repr(secret)[1:-1], " ".join(secret.split())})
@@ -247,12 +250,14 @@ def run_task(
     work: Callable[[dict[str, Any], bool], dict[str, Any]],
     *,
     missing: tuple[str, str] | None = None,
+    secrets: Callable[[Mapping[str, Any]], Iterable[str]] | None = None,
 ) -> None:
     """What the ``main`` of a module does that is about no vSphere host. ``work`` gets the parameters and whether this is a
     check run, and returns the result, with ``failed`` where it is one and ``secrets`` that no output may show. ``missing``:
-    a library that could not be imported, and the traceback.
+    a library that could not be imported, and the traceback. ``secrets``: what of the parameters no output may show, although it
+    stands within options that may be shown.
     """
-    module = _Module(argument_spec=dict(options), supports_check_mode=True)
+    module = _Module(argument_spec=dict(options), supports_check_mode=True, secrets=secrets)
     if missing:
         module.fail_json(msg=missing_required_lib(missing[0]), exception=missing[1])
     with _plainly(module):

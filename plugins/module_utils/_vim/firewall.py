@@ -32,8 +32,8 @@ from .._domain.firewall_wanted import Wanted
 from .._domain.plan import Change
 
 _FIREWALL = "configManager.firewallSystem"
-_POLICY = f"{_FIREWALL}/firewallInfo.defaultPolicy"
-_RULESETS = f"{_FIREWALL}/firewallInfo.ruleset"
+POLICY = f"{_FIREWALL}/firewallInfo.defaultPolicy"
+RULESETS = f"{_FIREWALL}/firewallInfo.ruleset"
 _SERVICES = "configManager.serviceSystem/serviceInfo.service"
 # HostSystem.config may lag behind a write by seconds. For what changes once a year that is good enough, and it is one
 # object a host instead of five.
@@ -54,8 +54,8 @@ _GONE = Row(Ref("", ""), {}, {"the host": "ManagedObjectNotFound"})
 
 def properties(wanted: Wanted) -> Sequence[str]:
     """One ruleset by its key is 1.2 KB, all of them are 19 KB a host."""
-    rulesets = [_RULESETS] if wanted.whole else [f'{_RULESETS}["{wish.key}"]' for wish in wanted.rules]
-    return ("name", "config.product.version", _POLICY, *rulesets)
+    rulesets = [RULESETS] if wanted.whole else [f'{RULESETS}["{wish.key}"]' for wish in wanted.rules]
+    return ("name", "config.product.version", POLICY, *rulesets)
 
 
 def measure(session: Session, rows: Mapping[Target, Row], wanted: Wanted, parallel: int) -> dict[Any, Any]:
@@ -66,7 +66,7 @@ def measure(session: Session, rows: Mapping[Target, Row], wanted: Wanted, parall
         needy = [target for target, row in rows.items() if _changes(row, wanted)]
     if not needy:
         return {}
-    paths = _PEERS if wanted.whole else (*_PEERS, _RULESETS)
+    paths = _PEERS if wanted.whole else (*_PEERS, RULESETS)
     found = collect(session, [target.ref for target in needy], paths, shrink=SHRINK)
     address = _own_address(session)
     managed = session.is_vcenter
@@ -97,10 +97,10 @@ def _own_address(session: Session) -> str | None:
 def observe(row: Row, extra: Mapping[str, Any]) -> State:
     more: Row | None = extra.get("more")
     values = {**row.values, **more.values} if more else row.values
-    policy = values.get(_POLICY)
-    listed = values.get(_RULESETS)
+    policy = values.get(POLICY)
+    listed = values.get(RULESETS)
     if listed is None:
-        listed = _rulesets(value for path, value in values.items() if path.startswith(f'{_RULESETS}["'))
+        listed = _rulesets(value for path, value in values.items() if path.startswith(f'{RULESETS}["'))
     return State(
         name=values.get("name", ""),
         moid=row.ref.id,
@@ -116,6 +116,11 @@ def observe(row: Row, extra: Mapping[str, Any]) -> State:
 
 def _rulesets(items: Iterable[Mapping[str, Any]]) -> dict[str, Ruleset]:
     return {item["key"]: _ruleset(item) for item in items}
+
+
+def exposure(items: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """What a host's rulesets open inwards, see the domain."""
+    return domain.exposure(_rulesets(items).values())
 
 
 def _ruleset(item: Mapping[str, Any]) -> Ruleset:
@@ -192,7 +197,7 @@ def _iscsi_targets(adapters: Iterable[Mapping[str, Any]]) -> list[tuple[str, int
 SHRINK = {
     path.rpartition("/")[2]: reader
     for path, reader in {
-        _RULESETS: _rulesets,
+        RULESETS: _rulesets,
         _SERVICES: _running,
         _NICS: _by_dhcp,
         _MOUNTS: _nfs_servers,
