@@ -56,11 +56,14 @@ class Prefetch:
         # An element of an array that is read anyway is taken out of that.
         self._within = {path: _array_of(path) for path in asked if _array_of(path)[0] in whole}
         paths = [path for path in dict.fromkeys((*asked, *tell)) if path not in self._within]
-        self._shrunk = _shared(wishes, set(tell) | {array for array, _key in self._within.values()})
+        self._shrunk = _shared(wishes, {_server_path(path) for path in (*tell, *(array for array, _key in self._within.values()))})
         shrink = {_server_path(path): function for path, function in self._shrunk.items()}
-        for path in {*tell, *(array for array, _key in self._within.values())}:
-            keys = None if path in asked else {key for array, key in self._within.values() if array == path}
-            shrink[_server_path(path)] = _kept(keys, tell.get(path))
+        arrays = {*tell, *(array for array, _key in self._within.values())}
+        # What becomes of a value goes by the path that the server knows, whichever object it is of.
+        for server_path in {_server_path(path) for path in arrays}:
+            same = {path for path in (*asked, *arrays) if _server_path(path) == server_path}
+            keys = None if same & asked.keys() else {key for array, key in self._within.values() if array in same}
+            shrink[server_path] = _kept(keys, next((tell[path] for path in same if path in tell), None))
         self._rows = collect(session, refs, paths, shrink=shrink)
 
     def told(self, ref: Ref, path: str) -> Any:
@@ -113,13 +116,14 @@ class Prefetch:
 
 
 def _shared(wishes: Iterable[Wish], never: set[str]) -> dict[str, Callable[[Any], Any]]:
-    """What all who read a path make of it alike, so that it can be done as the page comes."""
+    """What all who read a path make of it alike, so that it can be done as the objects come. ``never``: paths as the server
+    knows them."""
     made: dict[str, set[Any]] = {}
     for wish in wishes:
         for path in wish.paths:
-            made.setdefault(path, set()).add(wish.shrink.get(_server_path(path)))
-    found = {path: functions.pop() for path, functions in made.items() if len(functions) == 1 and path not in never}
-    return {path: function for path, function in found.items() if function}
+            made.setdefault(_server_path(path), set()).add(wish.shrink.get(_server_path(path)))
+    alike = {path: functions.pop() for path, functions in made.items() if len(functions) == 1 and path not in never}
+    return {path: alike[_server_path(path)] for wish in wishes for path in wish.paths if alike.get(_server_path(path))}
 
 
 def _kept(keys: set[str] | None, tell: Callable[[Any], Any] | None) -> Callable[[Any], _Array]:
