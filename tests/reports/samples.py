@@ -40,7 +40,9 @@ TROUBLES: dict[str, tuple[tuple[str, str, bool, str], ...]] = {
         ("provider_unreachable", "error", False, "no server of the key provider kms-1 answers"),
     ),
 }
-HINTS = {code: f"Do what the page about {code} says." for rows in TROUBLES.values() for code, _l, _r, _t in rows}
+HINTS = {"not_reached": "Reconnect the host in vCenter."} | {
+    code: f"Do what the page about {code} says." for rows in TROUBLES.values() for code, _l, _r, _t in rows
+}
 CONTROLS = {
     "ESXI-80-000124": {"guide": "DISA STIG vSphere 8.0 ESXi", "title": "Synchronised clocks", "source": "https://stigs.example.com/000124"},
     "ESXI-80-000239": {"guide": "DISA STIG vSphere 8.0 ESXi", "title": "Allowed addresses", "source": "https://stigs.example.com/000239"},
@@ -53,7 +55,9 @@ def judgement(feature: str, rng: random.Random, sick: float) -> dict[str, Any]:
         return {"verdict": "compliant"}
     if draw < sick * 0.1:
         failure = {"kind": "HostUnreachable", "fault": None, "doing": None, "cause": "vCenter says that the host is notResponding"}
-        return {"verdict": "unreachable", "failure": {**failure, "hint": "Reconnect it in vCenter.", "message": failure["cause"]}}
+        told = {"level": "error", "code": "not_reached", "text": failure["cause"], "since": BEFORE}
+        failure = {**failure, "hint": "Reconnect it in vCenter.", "message": failure["cause"]}
+        return {"verdict": "unreachable", "findings": [told], "failure": failure}
     code, level, repairable, text = rng.choice(TROUBLES[feature])
     finding: dict[str, Any] = {"level": level, "code": code, "text": text, "since": rng.choice((BEFORE, NOW))}
     if repairable:
