@@ -156,10 +156,10 @@ def excused(parts: Iterable[dict[str, Any]], profile: Profile, today: datetime.d
     ]
 
 
-def covers(exempt: Exempt, part: Mapping[str, Any], word: str, code: str) -> bool:
+def covers(exempt: Exempt, part: Mapping[str, Any], word: str, found: str) -> bool:
     if exempt.feature and exempt.feature != word:
         return False
-    if exempt.codes and code not in exempt.codes:
+    if exempt.codes and found not in exempt.codes:
         return False
     if exempt.groups and not set(exempt.groups) & set(part.get("groups", ())):
         return False

@@ -20,6 +20,8 @@ LEVELS = ("error", "warning", "note")
 # The mildest first.
 VERDICTS = ("compliant", "excepted", "repairable", "not_compliant", "unreachable", "failed")
 FINE = ("compliant", "excepted")
+# What kept something from being judged, as a finding that an exception may cover; the failure beside it knows the next step.
+UNTOLD = ("not_reached", "not_judged")
 # Not judged, so nothing can be said of what was found there before.
 UNJUDGED = ("unreachable", "failed")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\u200e\u200f\ud800-\udfff]+")
