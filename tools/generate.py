@@ -278,7 +278,7 @@ def option_names(found: list[Module]) -> str:
     text = (
         HASH_HEADER
         + "# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)\n"
-        + '"""The options of the modules that have a role. Generated; private to this collection."""\n\n'
+        + '"""The options of the modules that have a role. Private to this collection."""\n\n'
         + "from __future__ import annotations\n"
     )
     writing = [each for each in found if each.writes]
@@ -356,6 +356,13 @@ def role(found: Module) -> Iterator[tuple[str, str]]:
     yield f"{folder}/README.md", role_readme(found)
 
 
+def inventories() -> str:
+    return (
+        "In a play over inventory hosts (`hosts: esxi`) nothing has to be selected: each is done as itself, with one run and one login for all that "
+        "share an endpoint. See [Inventories that list every host](../../docs/inventories.md).\n\n"
+    )
+
+
 def role_readme(found: Module) -> str:
     name = found.name
     play = [
@@ -365,6 +372,7 @@ def role_readme(found: Module) -> str:
     return (
         MD_HEADER
         + f"# {name}\n\n{sentence(found.title)}\n\n{text}\n\n## Example\n\n```yaml\n{as_yaml(play)}```\n\n"
+        + ("" if found.about_vms else inventories())
         + f"Or without a play of one's own: `ansible-playbook {COLLECTION}.{name} -e @variables.yml`; with `--check --diff` nothing is changed.\n\n"
         + "## Variables\n\nA variable that is not set leaves its setting as it is.\n\n"
         + variables_table(name, found.own, found.options)
@@ -472,7 +480,11 @@ def action(found: Module) -> tuple[str, str]:
         + "from __future__ import annotations\n\n"
         + f"from ansible_collections.{COLLECTION}.plugins.plugin_utils.waves import ModuleInWaves\n\n\n"
         + "class ActionModule(ModuleInWaves):\n"
-        + '    """Found by this name."""\n'
+        + '    """Found by this name."""\n\n\n'
+        + "def main() -> None:\n"
+        + '    """ansible-lint takes this file for the module, as both have one name, and has it judge the options of a task."""\n'
+        + f"    from ansible_collections.{COLLECTION}.plugins.modules import {found.name}\n\n"
+        + f"    {found.name}.main()\n"
     )
     return f"plugins/action/{found.name}.py", text
 
@@ -601,6 +613,31 @@ def regions(found: list[Module], written: dict[str, str]) -> dict[str, str]:
         **{f"{word} options": as_yaml(argument_specs(each.name, each.own, each.own), 6, PROSE) for word, each in local.items()},
         **{f"{word} variables": "\n" + variables_table(each.name, each.own, each.own) + "\n" for word, each in local.items()},
         **performance(),
+        **audit_role({each.name: each for each in found}),
+    }
+
+
+def audit_role(found: dict[str, Module]) -> dict[str, str]:
+    """The role that audits, reports and mails has the options of three modules. Paths in between are its own business."""
+    audit, report, mail = found[AUDIT], found[f"{AUDIT}_report"], found[f"{AUDIT}_mail"]
+    own = {name: option for name, option in audit.options.items() if name not in ("profile", "slice", "dest")}
+    own.update({name: option for name, option in report.own.items() if name not in ("reports", "previous", "dest")})
+    letter = {name: option for name, option in mail.own.items() if name not in ("report", "subject", "body")}
+    endpoint = {
+        name: {key: value for key, value in option.items() if key not in ("default", "required")}
+        for name, option in audit.options.items()
+        if name not in ("slice", "dest")
+    }
+    keys = {
+        word: as_yaml({name: argument(AUDIT, name, option, {}) for name, option in options.items()}, 10, PROSE).replace("O(", "C(")
+        for word, options in (("mail", letter), ("endpoint", endpoint))
+    }
+    return {
+        "audit role": as_yaml(argument_specs(AUDIT, own, own), 6, PROSE),
+        "audit role variables": "\n" + variables_table(AUDIT, own, own) + "\n",
+        "audit mail keys": keys["mail"],
+        "audit endpoint keys": keys["endpoint"],
+        "audit mail table": "\n" + variables_table(f"{AUDIT}_mail", letter, {}).replace(f"`{AUDIT}_mail_", f"`{AUDIT}_mail.") + "\n",
     }
 
 

@@ -35,4 +35,13 @@ options:
     description: Hosts to leave out, by name, pattern or managed object id.
     type: list
     elements: str
+  unknown_hosts:
+    description:
+      - What becomes of a name in O(esxi_hostname) that stands for no host, or for several.
+      - V(stop) ends the task before anything is changed.
+      - V(go_on) makes it an entry of its own in the result, failed, and goes on with the others; for names that come from
+        an inventory of Ansible.
+    type: str
+    choices: [stop, go_on]
+    default: stop
 """

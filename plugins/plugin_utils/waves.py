@@ -58,6 +58,9 @@ class ModuleInWaves(AnyModule):  # type: ignore[misc] # ansible-core has no type
         name = self._task.action.rpartition(".")[2]
         if not self._task.run_once and len(task_vars.get("ansible_play_hosts") or ()) > 1:
             name = f"{name} [{task_vars.get('inventory_hostname')}]"
+        return self._shown_as(name)
+
+    def _shown_as(self, name: str) -> Callable[[str], None]:
         # A callback that prints JSON has the standard output for itself.
         aside = "json" in str(constants.DEFAULT_STDOUT_CALLBACK)
         return lambda line: Display().display(f"{name}: {line}", stderr=aside)

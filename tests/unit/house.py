@@ -32,6 +32,11 @@ PLUGIN_UTILS = "plugins.plugin_utils"
 COMPOSED = {"esxi_remediate", "esxi_provision"}
 # Modules that write files on the machine that runs them and to no server: no Feature, a role and a playbook written by hand.
 LOCAL = {"esxi_kickstart", "esxi_audit"}
+# Tasks that roles are made of, and the scenario that shows them at work: no feature, no server, no role of their own.
+STEPS = {"esxi_audit_mail", "esxi_audit_report", "esxi_share"}
+STEPS_AT_WORK = {"esxi_inventory"}
+# Names only: which variables of a role are options of its module. Generated.
+OPTION_NAMES = "plugins/plugin_utils/option_names.py"
 # What judges all features: it has findings of its own and no managed objects.
 WHOLE = "audit"
 # The only file that knows Ansible's module interface.
@@ -48,6 +53,8 @@ PURE = frozenset(
         *("unicodedata", "xml", "zlib"),
         # Text in, cells out: a compatibility list is read from text, see _domain/hardware_list.
         "csv",
+        # Text and bytes in, a message out: see _domain/report_mail.
+        "email",
     }
 )
 # sqlalchemy is what PyKMIP keeps its keys with.
@@ -274,8 +281,9 @@ def _may_import(tree: Tree, path: str) -> set[str]:
         shared = {f"{UTILS}._domain.{name}" for name in ("addresses", "errors", "plan")}
         return {*standard, f"{UTILS}._client", *shared, *own}
     if layer == "_module":
-        shared = ("_domain.errors", "_domain.plan", "_domain.audit", "_domain.audit_profile", "_domain.report_model")
-        return {*standard, "ansible.module_utils", *(f"{UTILS}.{name}" for name in ("_client", "_module", *shared))}
+        known = ["_client", "_module", "_domain.errors", "_domain.plan", "_domain.audit", "_domain.audit_profile", "_domain.report_model"]
+        known += ["_domain.report", "_domain.report_mail", "_domain.report_text"] if word == "mail" else []
+        return {*standard, "ansible.module_utils", *(f"{UTILS}.{name}" for name in known)}
     if layer == "_features":
         if word == WHOLE:
             return {*standard, "ansible.module_utils", UTILS}
@@ -283,12 +291,18 @@ def _may_import(tree: Tree, path: str) -> set[str]:
     if layer == "modules":
         words = {own for own in (*feature_words(tree), WHOLE) if f"_{own}_" in f"_{word}_"}
         own = {f"{UTILS}.{name}.{each}" for each in words for name in ("_domain", "_vim", "_features")}
-        return {"__future__", f"{UTILS}._module.feature", f"{UTILS}._module.run", *own}
+        own |= {f"{UTILS}._module.mail"} if word == "esxi_audit_mail" else set()
+        return {"__future__", f"{UTILS}._module.control_node", f"{UTILS}._module.feature", f"{UTILS}._module.run", *own}
     if layer == "action":
-        return {"__future__", PLUGIN_UTILS}
+        # What ansible-lint has it do: see pass_through.
+        return {"__future__", PLUGIN_UTILS, f"plugins.modules.{word}"}
     if layer == "filter":
         return {"__future__", "typing", "ansible.errors", "ansible.utils.unsafe_proxy", f"{UTILS}._domain"}
     if layer == "plugin_utils":
+        if word == "report_files":
+            # It makes files where the page's assets are; the options of its task stand in the module's documentation.
+            pure = (f"{UTILS}._domain", f"{UTILS}._client.local_files", "plugins.modules.esxi_audit_report")
+            return {*standard, "ansible.plugins.action", PLUGIN_UTILS, *pure}
         # On the control node, inside Ansible: nothing of what a module is made of.
         return {*standard, "ansible.constants", "ansible.plugins.action", "ansible.utils.display", PLUGIN_UTILS}
     return {"__future__"}
@@ -322,6 +336,8 @@ def feature_free(tree: Tree) -> Iterator[str]:
     for path, module in python_files(
         tree, *(f"plugins/{name}/" for name in ("module_utils/_client", "module_utils/_module", "plugin_utils"))
     ):
+        if path == OPTION_NAMES:
+            continue
         if stem(path) in words:
             yield f"{path} is named after a feature"
         for line, name in identifiers(module):
@@ -386,7 +402,8 @@ def one_door(tree: Tree) -> Iterator[str]:
         for line, name in identifiers(module):
             if name in DOOR_WORDS:
                 users.setdefault(name, set()).add(path)
-                if path != DOOR:
+                # An action plugin is told by its task whether this is a check run.
+                if path != DOOR and (name != "check_mode" or layer_of(path) != "plugin_utils"):
                     yield f"{path}:{line} knows {name}; only {DOOR} may"
         if layer_of(path) in ("_domain", "_client", "_vim"):
             for found in re.finditer(r"\b(?:check_mode|_diff|fail_json|exit_json|AnsibleModule)\b", tree[path]):
@@ -457,7 +474,7 @@ def declarations(tree: Tree) -> Iterator[str]:
                 yield f"{path}:{getattr(node, 'lineno', 0)} decides something ({type(node).__name__}); that belongs to a layer below"
             if isinstance(node, ast.Attribute) and node.attr == "params" or isinstance(node, ast.Name) and node.id == "params":
                 yield f"{path}:{node.lineno} looks at parameters"
-        if writes(tree, path) == name.endswith("_info") and (name not in LOCAL or writes(tree, path)):
+        if writes(tree, path) == name.endswith("_info") and (name not in LOCAL | STEPS or writes(tree, path)):
             yield f"{path}: a module is named ..._info if, and only if, its feature has writes=False"
 
 
@@ -469,14 +486,24 @@ def pass_through(tree: Tree) -> Iterator[str]:
         if [node.name for node in classes] != ["ActionModule"]:
             yield f"{path} is to hold the class ActionModule and no other"
         for line in module.body:
-            if not isinstance(line, (ast.ClassDef, ast.ImportFrom)) and not _is_text(line):
+            if not isinstance(line, (ast.ClassDef, ast.ImportFrom)) and not _is_text(line) and not _is_main_of(line, stem(path)):
                 yield f"{path}:{line.lineno} holds a {type(line).__name__}; an action plugin is a class and nothing else"
+            elif isinstance(line, ast.ImportFrom) and line.module and "plugins.modules" in line.module:
+                yield f"{path}:{line.lineno} imports a module; only its function main does, which Ansible never calls"
         for inside in [inside for each in classes for inside in each.body if not _is_text(inside)]:
             yield f"{path}:{inside.lineno} does something of its own ({type(inside).__name__}); that belongs to plugin_utils"
     for path, module in python_files(tree, "plugins/plugin_utils/"):
         for number, name in identifiers(module):
             if name in ("_execute_module", "_low_level_execute_command"):
                 yield f"{path}:{number} runs a module by itself ({name}); Ansible's own action plugin does that, once"
+
+
+def _is_main_of(node: ast.stmt, name: str) -> bool:
+    """A function that calls the module of this name and does nothing else: what ansible-lint judges a task's options with."""
+    if not isinstance(node, ast.FunctionDef) or node.name != "main":
+        return False
+    body = [each for each in node.body if not _is_text(each)]
+    return len(body) == 2 and isinstance(body[0], ast.ImportFrom) and ast.unparse(body[1]) == f"{name}.main()"
 
 
 def _is_text(node: ast.stmt) -> bool:
@@ -557,9 +584,11 @@ def names(tree: Tree) -> Iterator[str]:
     owners = set(known) | COMPOSED
     for kind, found in (("role", roles), ("playbook", playbooks), ("action plugin", actions)):
         for name in sorted(found - owners):
-            yield f"{kind} {name} belongs to no module"
+            # A playbook may be a part of what one of them does, as a scenario may.
+            if kind != "playbook" or not any(name.startswith(owner + "_") for owner in owners):
+                yield f"{kind} {name} belongs to no module"
     for name in sorted(played):
-        if name not in owners and not any(name.startswith(owner + "_") for owner in owners):
+        if name not in owners | STEPS_AT_WORK and not any(name.startswith(owner + "_") for owner in owners):
             yield f"scenario {name} belongs to no module"
     for group, members in sorted(groups.items()):
         for name in sorted(set(members) - set(known)):

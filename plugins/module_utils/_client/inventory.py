@@ -135,6 +135,10 @@ def _selected(session: Session, hosts: list[Target], selection: Selection) -> li
                 hint="Name hosts with esxi_hostname, or use cluster_name, datacenter or folder; esxi_hostname: ['*'] means every host.",
             )
         return hosts
+    # A stand-alone host is what it is, whatever an inventory of Ansible calls it; of several names one at most is its own.
+    if selection.go_on and not session.is_vcenter and len(set(selection.hosts)) == 1:
+        selection = replace(selection, hosts=())
+        return hosts if selection.empty and not selection.exclude else choose(hosts, selection)
     return choose(hosts, selection)
 
 

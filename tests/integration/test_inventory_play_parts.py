@@ -1,0 +1,148 @@
+# SPDX-FileCopyrightText: fleetcare.esxi contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The parts of a shared run without Ansible: who works for whom, and what of a result is whose."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from typing import Any
+
+import pytest
+
+from ansible_collections.fleetcare.esxi.plugins.plugin_utils.own_result import composed, own_result, without_noise
+from ansible_collections.fleetcare.esxi.plugins.plugin_utils.shared import Board
+
+
+def entry(status: str, **more: Any) -> dict[str, Any]:
+    return {"status": status, "moid": "host-1", "changed": status == "changed", "changes": [], "findings": [], "failure": None, **more}
+
+
+def away(cause: str, kind: str = "server_fault") -> dict[str, Any]:
+    return {"kind": kind, "cause": cause, "hint": "", "message": f"{cause}."}
+
+
+RESULT: dict[str, Any] = {
+    "changed": True,
+    "failed": True,
+    "msg": "4 hosts: ...",
+    "summary": {"changed": 1},
+    "endpoint": {"name": "vc.example.com"},
+    "hosts": {
+        "esx-1": entry("changed", findings=[{"code": "seen"}]),
+        "esx-2": entry("failed", failure=away("it refused")),
+        "esx-3": entry("unreachable", failure=away("it is gone", "host_unreachable")),
+        "esx-4": entry("skipped", failure=away("no wave", "held_back"), moid="host-4"),
+        "esx-5": entry("compliant", findings=[{"code": "other"}]),
+    },
+    "hints": {"seen": "Look.", "other": "Look elsewhere."},
+    "diff": {"before": {"esx-1": 1, "esx-2": 2}, "after": {"esx-1": 3, "esx-2": 4}},
+    "warnings": ["once"],
+    "invocation": {"module_args": {}},
+}
+
+
+def own(name: str, *, result: dict[str, Any] | None = None, check: bool = False, first: bool = False, **options: Any) -> dict[str, Any]:
+    return own_result(RESULT if result is None else result, name, options, check=check, first=first)
+
+
+@pytest.mark.parametrize(
+    ("name", "became"),
+    [
+        ("esx-1", {"changed": True}),
+        ("ESX-1", {"changed": True}),
+        ("esx-2", {"changed": False, "failed": True}),
+        ("esx-3", {"changed": False, "unreachable": True}),
+        ("host-4", {"changed": False}),
+        ("esx-5", {"changed": False}),
+        ("esx-9", {"changed": False, "failed": True}),
+    ],
+)
+def test_status_of_one(name: str, became: dict[str, bool]) -> None:
+    found = own(name)
+    assert {key: found[key] for key in ("changed", "failed", "unreachable") if key in found} == became
+    assert "warnings" not in found and "invocation" not in found
+
+
+def test_nothing_of_others() -> None:
+    found = own("esx-1")
+    assert list(found["hosts"]) == ["esx-1"] and found["summary"] == {"changed": 1}
+    assert found["hints"] == {"seen": "Look."} and found["diff"] == {"before": {"esx-1": 1}, "after": {"esx-1": 3}}
+    assert found["msg"] == "1 host: 1 changed."
+    assert own("esx-2")["msg"] == "1 host: 1 failed. it refused."
+
+
+@pytest.mark.parametrize(("check", "options"), [(True, {}), (False, {"fail_on": "none"})])
+def test_where_nothing_is_to_fail_it_is_a_warning(check: bool, options: dict[str, Any]) -> None:
+    for name in ("esx-2", "esx-3"):
+        found = own(name, check=check, **options)
+        assert "failed" not in found and "unreachable" not in found and found["warnings"] == [found["msg"]]
+    assert "warnings" not in own("esx-4", check=check, **options)
+
+
+def test_what_is_left_out_is_skipped() -> None:
+    assert own("esx-9", exclude=["esx-9"])["skipped"] is True
+
+
+@pytest.mark.parametrize(
+    ("kind", "became"), [("endpoint_unreachable", "unreachable"), ("login_refused", "failed"), ("bad_input", "failed")]
+)
+def test_a_run_that_came_to_nobody(kind: str, became: str) -> None:
+    found = own("esx-1", result={"failed": True, "msg": "no", "failure": away("no", kind), "changed": False})
+    assert found[became] is True and found["msg"] == "no" and ("failed" in found) != ("unreachable" in found)
+
+
+def test_a_run_that_failed_as_a_whole_fails_for_each() -> None:
+    """Its files could not be written, for example, although every host is as it should be."""
+    found = own("esx-5", result={**RESULT, "hosts": {"esx-5": RESULT["hosts"]["esx-5"]}, "msg": "no space left"})
+    assert found["failed"] is True and found["msg"] == "no space left"
+
+
+def test_the_endpoint_changes_with_the_first_and_fails_with_all() -> None:
+    changed = {**RESULT, "failed": False, "endpoint": {"name": "vc", "status": "changed", "changed": True}}
+    assert [own("esx-5", result=changed, first=first)["changed"] for first in (True, False)] == [True, False]
+    broken = {**RESULT, "endpoint": {"name": "vc", "status": "failed", "changed": False, "failure": away("no room")}}
+    assert own("esx-1", result=broken)["failed"] is True and "no room" in own("esx-1", result=broken)["msg"]
+
+
+def test_a_shared_result_is_whole_without_what_ansible_says_of_the_run() -> None:
+    found = without_noise(RESULT, with_diff=False)
+    assert list(found["hosts"]) == list(RESULT["hosts"]) and found["failed"] and found["changed"]
+    assert not {"warnings", "invocation", "diff"} & set(found)
+
+
+def test_several_features() -> None:
+    jobs = [{"module": "one"}, {"module": "two"}]
+    good, bad = own("esx-1"), own("esx-2")
+    found = composed(["one", "none", "two"], jobs, [good, bad])
+    assert found["failed"] is True and found["changed"] is True and found["none"]["status"] == "skipped"
+    assert found["msg"] == "1 of 2 features failed. two: 1 host: 1 failed. it refused."
+    assert composed(["one", "two"], jobs, [good, own("esx-3")])["unreachable"] is True
+    assert "Nothing is asked for" in composed(["one"], [], [])["msg"]
+
+
+def test_who_is_taken_is_taken_once(tmp_path: pathlib.Path) -> None:
+    board = Board(str(tmp_path))
+    with board.locked() as taken:
+        assert taken == {}
+        claim = board.take(["a", "b"])
+    with board.locked() as taken:
+        assert sorted(taken) == ["a", "b"] and not board.is_over(taken["a"])
+    with claim:
+        claim.publish("a", {"msg": "mine"})
+        claim.publish("a", {"msg": "too late"}, anew=False)
+    assert board.is_over(taken["a"]) and board.result("a") == {"msg": "mine"} and board.result("b") is None
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
+
+
+def test_a_worker_that_dies_leaves_no_host_waiting(tmp_path: pathlib.Path) -> None:
+    board = Board(str(tmp_path))
+    child = os.fork()
+    if not child:
+        with board.locked():
+            board.take(["a"])
+        os.kill(os.getpid(), 9)
+    os.waitpid(child, 0)
+    with board.locked() as taken:
+        assert board.is_over(taken["a"])
+    assert board.result("a") is None
