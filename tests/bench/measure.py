@@ -13,6 +13,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -23,37 +24,91 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """Seconds, and megabytes of proportional set size (a page shared by n processes counts 1/n in each)."""
+    """Seconds, and megabytes of proportional set size (a page shared by n processes counts 1/n in each).
+
+    ``beside``: CPU of the processes named as such, a server mostly; ``foreign``: that of anybody else on this machine meanwhile, and
+    what a hypervisor took away.
+    """
 
     wall: float
     cpu: float
     memory: float
     output: str
     code: int
+    beside: float = 0.0
+    foreign: float = 0.0
+
+    @property
+    def noisy(self) -> bool:
+        """The rule of the figures that are compared with: others took more than 40 % of one core."""
+        return self.foreign > 0.4 * self.wall
 
 
-def cost_of(command: Sequence[str], environment: Mapping[str, str], folder: pathlib.Path, *, memory: bool = True) -> Cost:
+def cost_of(
+    command: Sequence[str], environment: Mapping[str, str], folder: pathlib.Path, *, memory: bool = True, beside: Sequence[int] = ()
+) -> Cost:
     """Run a command to its end. CPU covers every process of it that was waited for.
 
     ``memory``: look at the tree's memory all the time, which takes CPU from it; without, it is 0.
     """
     with tempfile.TemporaryFile() as out:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        machine, others = _busy(), _cpu_below(beside)
+        own = time.process_time()
         began = time.monotonic()
         process = subprocess.Popen(
             command, cwd=folder, env=dict(environment), stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
         )
-        peak = 0
-        while memory and process.poll() is None:
-            peak = max(peak, sum(_pss(pid) for pid in _tree(process.pid)))
-            time.sleep(0.05)
-        process.wait()
-        wall = time.monotonic() - began
+        with _watched(process.pid) if memory else contextlib.nullcontext([0]) as peak:
+            process.wait()
+            wall = time.monotonic() - began
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        own = time.process_time() - own
+        machine, others = _busy() - machine, _cpu_below(beside) - others
         out.seek(0)
         text = out.read().decode(errors="replace")
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Cost(wall, cpu, peak / 1024, text, process.returncode)
+    return Cost(wall, cpu, max(peak) / 1024, text, process.returncode, others, max(0.0, machine - cpu - others - own))
+
+
+@contextlib.contextmanager
+def _watched(root: int) -> Iterator[list[int]]:
+    """The memory of a tree as it is seen from time to time; beside the waiting, so that the end is noticed when it comes."""
+    seen, over = [0], threading.Event()
+
+    def look() -> None:
+        pause = 0.0
+        while not over.wait(pause):
+            began = time.monotonic()
+            seen.append(sum(_pss(pid) for pid in _tree(root)))
+            # Not more than a twentieth of a core goes into looking.
+            pause = max(0.02, 20 * (time.monotonic() - began))
+
+    watcher = threading.Thread(target=look, daemon=True)
+    watcher.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        watcher.join()
+
+
+def _busy() -> float:
+    """CPU seconds of the whole machine since its start, those that were stolen from it included."""
+    user, nice, system, _idle, _waiting, *rest = map(int, pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9])
+    return (user + nice + system + sum(rest)) / os.sysconf("SC_CLK_TCK")
+
+
+def _cpu_below(roots: Sequence[int]) -> float:
+    """A simulated vCenter has its key servers as processes of their own."""
+    return sum(_cpu_of(pid) for root in roots for pid in _tree(root))
+
+
+def _cpu_of(pid: int) -> float:
+    with contextlib.suppress(OSError):
+        fields = pathlib.Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return 0.0
 
 
 def _tree(root: int) -> list[int]:

@@ -7,14 +7,8 @@ Nobody else offers this, so there is no peer beside it: the measure is what each
 
 from __future__ import annotations
 
-import json
-import pathlib
-import sys
-import tempfile
+from collections.abc import Mapping
 from typing import Any
-
-from tests.bench.jobs import OURS
-from tests.bench.measure import ansible_environment, cost_of, playbook_command, served
 
 KMS_A, KMS_B = "kms-a.example.com", "kms-b.example.com"
 CAUSES = {
@@ -76,49 +70,8 @@ def scenario(machines: int, *, config: str = "readable") -> dict[str, Any]:
     }
 
 
-def rows(machines: int, delay: int, names: list[str]) -> list[dict[str, Any]]:
-    """One line a job; ``tasks``: unlock tasks among the calls."""
-    found = []
-    with tempfile.TemporaryDirectory() as name:
-        folder = pathlib.Path(name)
-        file = folder / "vms.yml"
-        file.write_text(json.dumps(scenario(machines)))
-        with served(str(file), delay_ms=delay) as server:
-            for job, module, extra in (
-                ("info", "vm_crypto_info", ()),
-                ("check", "vm_crypto_unlock", ("--check",)),
-                ("change", "vm_crypto_unlock", ()),
-            ):
-                if names and job not in names:
-                    continue
-                server.control("/reset", {})
-                server.control("/clear_journal", {})
-                options: dict[str, Any] = {"vm_name": ["*"], "session": "single"}
-                options.update({"fail_on": "none"} if module == "vm_crypto_unlock" else {})
-                command = playbook_command(folder, f"fleetcare.esxi.{module}", options, *extra)
-                cost = cost_of(command, ansible_environment(folder, server), folder)
-                summary = server.control("/summary")
-                states = {name: vm["crypto"] for name, vm in server.control("/state")["crypto"]["vms"].items()}
-                locked = sorted({name.partition("-")[0] for name, state in states.items() if state == "locked"})
-                expected = sorted(set(CAUSES) - set(MENDED if job == "change" else ()))
-                if cost.code != 0 or "FAILED!" in cost.output or locked != expected:
-                    print(cost.output[-3000:], file=sys.stderr)
-                    raise SystemExit(f"{module} {job} at {machines} machines: locked are {locked}, expected {expected}; see above")
-                found.append(
-                    {
-                        "hosts": machines,
-                        "delay_ms": delay,
-                        "feature": "crypto",
-                        "job": job,
-                        "who": OURS,
-                        "calls": summary["calls"],
-                        "tasks": summary["by_method"].get("CryptoUnlock_Task", 0),
-                        "logins": summary["logins"],
-                        "kb_up": round(summary["bytes_in"] / 1000, 1),
-                        "kb_down": round(summary["bytes_out"] / 1000, 1),
-                        "cpu_s": round(cost.cpu, 2),
-                        "memory_mb": round(cost.memory),
-                        "wall_s": round(cost.wall, 2),
-                    }
-                )
-    return found
+def wrong(state: Mapping[str, Any], job: str) -> list[str]:
+    """Causes for which machines are locked and should not be after this job, or the other way round."""
+    states = {name: vm["crypto"] for name, vm in state["crypto"]["vms"].items()}
+    locked = {name.partition("-")[0] for name, state in states.items() if state == "locked"}
+    return sorted(locked ^ (set(CAUSES) - set(MENDED if job == "change" else ())))
