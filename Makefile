@@ -3,7 +3,7 @@
 #
 # Every target calls one script. V=1 shows a stage's output as it comes; PYTHON_NEW and PYTHON_OLD name interpreters.
 
-STAGES = sanity peers eda lint second-opinion docs build unit integration molecule
+STAGES = sanity peers eda slices browser lint second-opinion docs build unit integration molecule
 
 .DEFAULT_GOAL = help
 .PHONY: help setup demo test $(STAGES) chaos fuzz bench format generate clean clean-all
@@ -44,7 +44,13 @@ peers: ## other people's modules against our simulator: 2 minutes, 3 the first t
 eda: ## the event source, and ansible-rulebook (Java) with it: 2 minutes, 3 the first time
 	@tools/run.sh $@
 
-docs: ## antsibull-docs over every module and role: 10 seconds
+slices: ## four runner workers, the execution environment, job definitions: 1 minute, 2 the first time
+	@tools/run.sh $@
+
+browser: ## the report page in headless Chromium (from Debian): half a minute, a minute the first time
+	@tools/run.sh $@
+
+docs: ## the documentation site, its links, every command on it: 2 minutes
 	@tools/run.sh $@
 
 build: ## tarball, clean install, verify, ansible-doc, galaxy-importer: half a minute
@@ -56,7 +62,7 @@ chaos: ## thousands of fault schedules (CHAOS_RUNS=3000): long
 fuzz: ## licence keys spoilt at random, a million (FUZZ_RUNS=1000000): 2 minutes
 	@V=1 tools/run.sh $@
 
-bench: ## figures beside other collections, table and JSON: long
+bench: ## figures beside other collections, table and JSON: a quarter of an hour; BENCH=full: two to three hours
 	@V=1 tools/run.sh $@
 
 format: ## let ruff rewrite the Python files: a second

@@ -1,13 +1,14 @@
 # SPDX-FileCopyrightText: fleetcare.esxi contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The demo, told for people: a simulated fleet whose clocks are set right, and encrypted machines that are opened after a power cut, with
-the playbooks that users run.
+"""The demo, told for people: two simulated vCenters are audited, the clocks of one fleet are set right, the encrypted machines of the other
+are opened after a power cut, and the audit says what has become of it; with the playbooks that users run.
 
-Exits with 1 if something is not right in the end. Leaves nothing behind: everything is in one temporary folder.
+Exits with 1 if something is not right in the end. Leaves the last report, and nothing else: everything is in one temporary folder.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import pathlib
@@ -16,8 +17,9 @@ import signal
 import sys
 import tempfile
 import time
+from typing import Any
 
-from tools import demo_clocks, demo_locks
+from tools import demo_clocks, demo_locks, demo_report
 from tools.demo_stage import NotStarted, simulator
 from tools.demo_telling import BLUE, RED, note, paint, say, title
 
@@ -51,10 +53,18 @@ def main() -> int:
     folder = pathlib.Path(tempfile.mkdtemp(prefix="fleetcare-demo-"))
     problems: list[str] = []
     try:
-        for act in (demo_clocks, demo_locks):
-            place = folder / act.SCENARIO.removesuffix(".yml")
-            with simulator(place, act.SCENARIO) as server:
+        with contextlib.ExitStack() as stack:
+            stage: list[tuple[Any, pathlib.Path, dict[str, Any]]] = []
+            for act in (demo_clocks, demo_locks):
+                place = folder / act.SCENARIO.removesuffix(".yml")
+                stage.append((act, place, stack.enter_context(simulator(place, act.SCENARIO))))
+                act.prepare(stage[-1][2])
+            servers = [server for _act, _place, server in stage]
+            demo_report.prepare(folder, servers)
+            problems += demo_report.before(folder, servers)
+            for act, place, server in stage:
                 problems += act.story(place, server)
+            problems += demo_report.after(folder, servers)
         say(f"  The whole demo took {time.monotonic() - started:.0f} s.")
     except NotStarted as reason:
         note(f"{act.WITHOUT} {reason}")

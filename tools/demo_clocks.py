@@ -130,6 +130,11 @@ def not_mended(run: Run) -> None:
 # ---- the story ------------------------------------------------------------------------------------------------------
 
 
+def prepare(server: dict[str, Any]) -> None:
+    """Two minutes pass in the fleet: clocks drift on, and ntpd gives up where it will."""
+    ask(server, "/advance", "POST", {"seconds": 120})
+
+
 def story(folder: pathlib.Path, server: dict[str, Any]) -> list[str]:
     (folder / "fleet.yml").write_text(WANTED)
     fleet = ask(server, "/state")["hosts"]
@@ -143,8 +148,6 @@ def story(folder: pathlib.Path, server: dict[str, Any]) -> list[str]:
     for line in WANTED.splitlines():
         say("    " + line)
 
-    # Two minutes pass in the fleet: clocks drift on, and ntpd gives up where it will.
-    ask(server, "/advance", "POST", {"seconds": 120})
     title("1  Look: what is wrong, and why")
     look = play(folder, server, LOOK)
     rows = groups(look)

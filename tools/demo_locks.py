@@ -90,6 +90,11 @@ def said(run: Run) -> None:
 # ---- the story ------------------------------------------------------------------------------------------------------
 
 
+def prepare(server: dict[str, Any]) -> None:
+    act(server, *BEFORE)
+    act(server, *POWER_CUT)
+
+
 def story(folder: pathlib.Path, server: dict[str, Any]) -> list[str]:
     (folder / "cluster.yml").write_text(WANTED)
     title("After a power cut: open encrypted machines again")
@@ -101,9 +106,6 @@ def story(folder: pathlib.Path, server: dict[str, Any]) -> list[str]:
     say()
     for line in WANTED.splitlines():
         say("    " + line)
-    act(server, *BEFORE)
-    act(server, *POWER_CUT)
-
     title("1  Look: which machines are locked, and why")
     look = play(folder, server, LOOK)
     said(look)

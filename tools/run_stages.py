@@ -119,11 +119,16 @@ STAGES: dict[str, tuple[Stage, ...]] = {
     "second-opinion": (Stage(name="second-opinion", command=script("second_opinion"), env="new", minutes=20),),
     "peers": (Stage(name="peers", command=script("pytest", "peers"), env="peers", minutes=20),),
     "eda": (Stage(name="eda", command=script("eda"), env="eda", minutes=15),),
-    "docs": (Stage(name="docs", command=script("docs"), env="new", minutes=10),),
+    "slices": (Stage(name="slices", command=script("slices"), env="new", cores=2, minutes=15),),
+    "browser": (Stage(name="browser", command=script("browser"), env="new", cores=2, minutes=10),),
+    "docs": (
+        Stage(name="docs", command=script("docs"), env="new", minutes=10),
+        Stage(name="docs-pages", command=script("site"), env="new", cores=2, minutes=10),
+    ),
     "build": (Stage(name="build", command=script("build"), env="new", minutes=10),),
     "chaos": (Stage(name="chaos", command=script("chaos"), env="new", cores=2, minutes=120),),
     "fuzz": (Stage(name="fuzz", command=script("fuzz"), env="new", cores=2, minutes=60),),
-    "bench": (Stage(name="bench", command=script("bench"), env="peers", cores=2, minutes=120),),
+    "bench": (Stage(name="bench", command=script("bench"), env="peers", cores=2, minutes=300),),
 }
 
 
