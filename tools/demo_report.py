@@ -94,6 +94,7 @@ def audited(folder: pathlib.Path, servers: list[dict[str, Any]]) -> list[str]:
             stdout=output,
             stderr=subprocess.STDOUT,
             timeout=300,
+            check=False,
         )
     if done.returncode or not (KEPT / "report.html").exists():
         raise SystemExit("The audit came to no report. What it said:\n\n" + log.read_text())

@@ -137,7 +137,8 @@ def finding_page(
     description = generate.to_markdown(meaning.means).replace('"', "'").replace("`", "")
     text = f'---\norphan: true\nmyst:\n  html_meta:\n    description: "fleetcare.esxi finding {code}: {description}"\n---\n\n'
     text += f"# {code}: {meaning.means.rstrip('.')}\n\n"
-    text += f"**{meaning.level}**: {LEVELS[meaning.level]}. A module may say it at a milder or sharper level, where the evidence of the case is weaker or stronger.\n\n"
+    text += f"**{meaning.level}**: {LEVELS[meaning.level]}. "
+    text += "A module may say it at a milder or sharper level, where the evidence of the case is weaker or stronger.\n\n"
     text += f"## Next step\n\n{meaning.hint}\n\n"
     if steps:
         text += f"Options named there: {', '.join(steps)}.\n\n"

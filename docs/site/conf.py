@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How Sphinx builds the site; tools/docs_site.py puts the pages together and calls it.
 
-MyST reads the Markdown of docs/ as it is, Furo shows it: both are kept by people who keep other well-used packages, and are MIT-licensed. Furo fetches nothing from
-elsewhere, is light and dark, and works on a narrow screen. The reference pages are antsibull-docs' own.
+MyST reads the Markdown of docs/ as it is, Furo shows it: both are kept by people who keep other well-used packages, and are MIT-licensed. Furo
+fetches nothing from elsewhere, is light and dark, and works on a narrow screen. The reference pages are antsibull-docs' own.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ attributes:
 seealso:
   - module: fleetcare.esxi.esxi_audit_report
 author:
-  - fleetcare.esxi contributors
+  - fleetcare.esxi contributors (@fleetcare)
 """
 
 EXAMPLES = """

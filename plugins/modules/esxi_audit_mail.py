@@ -94,8 +94,9 @@ notes:
   - A mail that some recipients are refused for has been sent to the others; the task fails then and says so.
 seealso:
   - module: fleetcare.esxi.esxi_audit_report
-  - module: community.general.mail
+  - name: mail, of the collection community.general
     description: Mails of any kind. It does not check certificates, and sends a password in clear text where the server offers no TLS.
+    link: https://docs.ansible.com/ansible/latest/collections/community/general/mail_module.html
 """
 
 EXAMPLES = r"""

@@ -48,8 +48,8 @@ def walk_through(page: Page) -> None:
         details.evaluate("(each) => { each.parentElement.open = true; }")
     page.locator("#chart-cluster button").first.click()
     page.get_by_role("button", name="Clear filters").click()
-    bar = page.locator("#chart-feature svg [data-mark=bar] rect").first
-    bar.hover()
+    drawn = page.locator("#chart-feature svg [data-mark=bar] rect").first
+    drawn.hover()
     reading.settle(page)
 
 

@@ -193,15 +193,15 @@ def test_colours_follow_the_system_or_the_switch_and_paper_is_light(view: View, 
     page = view(report, color_scheme="dark")
     dark = page.evaluate(BACKGROUND)
     assert dark != WHITE
-    bar = "getComputedStyle(document.querySelector('#chart-feature g[data-mark=bar] rect')).fill"
-    dark_bar = page.evaluate(bar)
+    filled = "getComputedStyle(document.querySelector('#chart-feature g[data-mark=bar] rect')).fill"
+    dark_bar = page.evaluate(filled)
     page.locator("#theme").select_option("light")
-    assert page.evaluate(BACKGROUND) == WHITE and page.evaluate(bar) != dark_bar
+    assert page.evaluate(BACKGROUND) == WHITE and page.evaluate(filled) != dark_bar
     page.locator("#theme").select_option("")
     assert page.evaluate(BACKGROUND) == dark
     page.locator("#theme").select_option("dark")
     page.emulate_media(media="print", color_scheme="dark")
-    assert page.evaluate(BACKGROUND) == WHITE and page.evaluate(bar) != dark_bar
+    assert page.evaluate(BACKGROUND) == WHITE and page.evaluate(filled) != dark_bar
     assert not page.locator("#filter-name").is_visible() and not page.locator("#theme").is_visible()
 
 

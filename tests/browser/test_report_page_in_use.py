@@ -90,7 +90,7 @@ def test_a_link_to_what_is_not_there_shows_nothing_and_says_why(view: View, repo
 
 KEYS: dict[str, tuple[str, str, Callable[[str], Any]]] = {
     "target": ("Target", ".target", lambda text: [int(each) if each.isdigit() else each for each in text.replace(".", "-").split("-")]),
-    "feature": ("Feature", "", lambda text: ["all", "Time", "Licences", "Firewall", "Encrypted VMs"].index(text)),
+    "feature": ("Feature", "", ["all", "Time", "Licences", "Firewall", "Encrypted VMs"].index),
     "finding": ("Finding", "> code", str),
     "since": ("Since", "", lambda text: text[:10]),
 }

@@ -194,7 +194,11 @@ def test_a_mail_that_is_too_large_or_not_wanted(tmp_path: pathlib.Path, page: pa
 def test_a_server_that_hangs_up_or_is_not_there(box: Mailbox) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         box.port = listener.getsockname()[1]
-        hang_up = threading.Thread(target=lambda: listener.accept()[0].close())
+
+        def close() -> None:
+            listener.accept()[0].close()
+
+        hang_up = threading.Thread(target=close)
         hang_up.start()
         assert refusal(box).startswith("SERVER: the mail server broke off the conversation: Connection unexpectedly closed")
         hang_up.join(10)

@@ -60,6 +60,7 @@ def test_the_lines_of_the_page(slices: pathlib.Path, tmp_path: pathlib.Path) -> 
             capture_output=True,
             text=True,
             timeout=PATIENCE,
+            check=False,
         )
         assert "first: 2" in ran.stdout and "again: 0" in ran.stdout, ran.stdout[-3000:] + ran.stderr[-2000:]
         hosts, port = len(simulator.state()["hosts"]), simulator.port

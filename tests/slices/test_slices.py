@@ -107,6 +107,7 @@ def merge(slices: pathlib.Path, folder: pathlib.Path, *came: pathlib.Path, **var
         capture_output=True,
         text=True,
         timeout=PATIENCE,
+        check=False,
     )
 
 

@@ -67,12 +67,12 @@ class Job:
         folder: pathlib.Path,
         *,
         variables: Mapping[str, Any],
-        project: Mapping[str, str] = {},
+        project: Mapping[str, str] | None = None,
         inventory: str = "localhost ansible_connection=local ansible_python_interpreter='{{ ansible_playbook_python }}'\n",
     ) -> None:
         self.folder = folder
         for name, text in {
-            **{f"project/{name}": text for name, text in project.items()},
+            **{f"project/{name}": text for name, text in (project or {}).items()},
             "inventory/hosts": inventory,
             "env/extravars": yaml.safe_dump(dict(variables)),
         }.items():
@@ -106,7 +106,7 @@ def _apart() -> list[str]:
     """What starts a shell whose mounts nobody else sees; nothing where that is not allowed."""
     command = ["unshare", "--mount", "sh", "-c"]
     try:
-        tried = subprocess.run([*command, "mount -t tmpfs none /mnt"], capture_output=True, timeout=20)
+        tried = subprocess.run([*command, "mount -t tmpfs none /mnt"], capture_output=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return []
     return command if tried.returncode == 0 else []
