@@ -136,9 +136,9 @@ class Reader(Protocol):
 
 
 class Run:
-    def __init__(self, outcome: Outcome, session: Session, manner: Manner, read: Reader = collect) -> None:
+    def __init__(self, outcome: Outcome, session: Session, manner: Manner, read: Reader | None = None) -> None:
         self.outcome = outcome
-        self.read = read
+        self.read = read or collect
         self.feature = outcome.feature
         self.kind = outcome.feature.targets
         self.wanted = outcome.wanted
