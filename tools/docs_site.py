@@ -28,8 +28,6 @@ from tools import docs_links, generate
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SITE = ROOT / "docs" / "site"
-# Pages of the navigation that need not be there.
-OPTIONAL = {"audit", "inventories", "performance"}
 # Where a feature is explained, by the word that its findings stand under.
 GUIDES = {
     "acceptance": "acceptance",
@@ -279,14 +277,7 @@ def collect() -> dict[str, str]:
             waiting += sorted(named - seen)
             seen |= named
         pages[place] = f"---\norphan: true\n---\n\n{text}" if place.startswith("project/") else text
-    index = (SITE / "index.md").read_text(encoding="utf-8")
-    absent = {name for name in OPTIONAL if f"{name}.md" not in pages}
-    kept = [
-        line
-        for line in index.splitlines(keepends=True)
-        if line.strip() not in absent and not any(f"]({name}.md)" in line for name in absent)
-    ]
-    pages["index.md"] = "".join(kept)
+    pages["index.md"] = (SITE / "index.md").read_text(encoding="utf-8")
     return pages
 
 

@@ -14,7 +14,7 @@ author:
   - fleetcare.esxi contributors (@fleetcare)
 description:
   - Compresses the text of a report of M(fleetcare.esxi.esxi_audit) and writes it in the letters of Base64, behind a mark. What
-    comes of it is ten to twenty times smaller.
+    comes of it is ten to thirty times smaller.
   - This is how a slice of an audit comes back from another machine, by M(ansible.builtin.set_stats). An automation platform
     hands such artifacts on as extra variables, and Ansible takes the values of those for templates; in a packed report no name
     of a machine can be one.

@@ -136,7 +136,7 @@ msg:
   description: The outcome in a sentence.
   returned: always
   type: str
-  sample: "40 hosts and 300 VMs audited: 331 of 340 as the profile wants them; ntp: 2 repairable; crypto: 7 not compliant."
+  sample: "40 hosts and 300 VMs audited: 331 of 340 right or excused; ntp: 2 a role repairs; crypto: 7 need somebody."
 """
 
 from ansible_collections.fleetcare.esxi.plugins.module_utils._features import audit

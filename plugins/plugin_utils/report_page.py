@@ -24,13 +24,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
+from ..module_utils._domain.report_model import UNTOLD, missing
+
 _ASSETS = pathlib.Path(__file__).resolve().parent / "report_assets"
 _FINE = ("compliant", "excepted")
 _UNJUDGED = ("unreachable", "failed")
 _KINDS = {"host": ("host", "hosts"), "vm": ("VM", "VMs"), "endpoint": ("endpoint", "endpoints")}
+_TYPES = {"VirtualCenter": "vCenter", "HostAgent": "ESXi host"}
+# What has not been judged, as it is called everywhere.
+_LOST = {"unreachable": "unreachable", "failed": "not judged"}
 # More of one kind than this is not read by anybody above the table of findings, which has them all.
 _SHOWN = 12
 _RESOLVED_SHOWN = 200
+# Names in a sentence.
+_NAMED = 3
 # What neither HTML nor UTF-8 can carry.
 _UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
@@ -114,8 +121,9 @@ def _sentence(value: str) -> str:
     return _e(value if value.endswith((".", "!", "?")) else f"{value}.")
 
 
-def _total(places: Mapping[Any, Mapping[str, int]]) -> int:
-    return sum(sum(counts.values()) for counts in places.values())
+def _named(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+    return ", ".join(map(_bdi, names[:_NAMED])) + more
 
 
 def _short(cell: str) -> str:
@@ -153,11 +161,18 @@ def _header(report: Mapping[str, Any]) -> str:
     since = f"compared with {_moment(report['since'])}" if report["since"] else "compared with no earlier report"
     return (
         f'<header><div><h1>Audit of {_bdi(report["site"])}</h1><p class="meta"><span>{_moment(report["generated"])}</span>'
-        f'<span>profile {_bdi(profile["name"])} <code title="fingerprint of the profile">{_e(profile["fingerprint"][:12])}</code></span>'
+        f'{_endpoints(report["endpoints"])}<span>profile {_bdi(profile["name"])} <code title="fingerprint of the profile">{_e(profile["fingerprint"][:12])}</code></span>'
         f"<span>{since}</span></p></div>"
         '<label class="theme" hidden>Colours <select id="theme"><option value="">as the system</option>'
         '<option value="light">light</option><option value="dark">dark</option></select></label></header>\n'
     )
+
+
+def _endpoints(endpoints: Sequence[Mapping[str, Any]]) -> str:
+    if len(endpoints) > _NAMED:
+        return f"<span>{_count(len(endpoints), *_KINDS['endpoint'])}</span>"
+    told = ((_TYPES.get(each["type"], "endpoint"), _bdi(each["name"]), _e(each["version"] or "")) for each in endpoints)
+    return "".join(f"<span>{' '.join(filter(None, parts))}</span>" for parts in told)
 
 
 def _footer(report: Mapping[str, Any]) -> str:
@@ -168,6 +183,15 @@ def _footer(report: Mapping[str, Any]) -> str:
     )
 
 
+class _Unjudged:
+    """What one cause kept from being judged: hosts, VMs and endpoints, each once, and features."""
+
+    def __init__(self, hint: str | None) -> None:
+        self.hint = hint
+        self.parts: dict[int, tuple[str, str]] = {}
+        self.words: set[str] = set()
+
+
 class _Digest:
     """What a report says, counted once and told in the order in which it is asked for."""
 
@@ -176,14 +200,16 @@ class _Digest:
         self.active = {each["id"] for each in report["exceptions"] if each["status"] == "active"}
         self.total: Counter[str] = Counter()
         self.right: Counter[str] = Counter()
+        self.word = "right"
         self.levels: Counter[str] = Counter()
         self.new = 0
         self.repairs: dict[str, Counter[str]] = {}
         self.changes: Counter[str] = Counter()
+        # Who needs somebody, and what no role repairs of all, by level and code.
         self.waits: dict[str, Counter[str]] = {}
-        self.codes: dict[str, Counter[str]] = {}
-        # Cause -> feature and verdict -> kinds.
-        self.unjudged: dict[str, dict[tuple[str, str], Counter[str]]] = {}
+        self.codes: dict[str, dict[str, Counter[str]]] = {}
+        self.unjudged: dict[tuple[str, str], _Unjudged] = {}
+        self.lost: dict[str, set[int]] = {verdict: set() for verdict in _LOST}
         self.found: Counter[str] = Counter()
         self.fresh: Counter[str] = Counter()
         for endpoint in report["endpoints"]:
@@ -198,22 +224,26 @@ class _Digest:
         for word, judged in part["judgements"].items():
             verdict = judged["verdict"]
             fine = fine and verdict in _FINE
+            if verdict == "excepted":
+                self.word = "right or excused"
             if verdict == "repairable":
                 self.repairs.setdefault(word, Counter())[kind] += 1
                 self.changes[word] += len(judged.get("changes", ()))
             elif verdict in _UNJUDGED:
                 failure = judged.get("failure") or {}
                 cause = failure.get("cause") or failure.get("message") or verdict
-                self.unjudged.setdefault(cause, {}).setdefault((word, verdict), Counter())[kind] += 1
-            open_codes = self._findings(word, judged)
-            if open_codes or verdict == "not_compliant":
+                found = self.unjudged.setdefault((cause, verdict), _Unjudged(failure.get("hint")))
+                found.parts[id(part)] = (kind, part["name"])
+                found.words.add(word)
+                self.lost[verdict].add(id(part))
+            elif verdict == "not_compliant":
                 self.waits.setdefault(word, Counter())[kind] += 1
-                self.codes.setdefault(word, Counter()).update(open_codes)
+            self._findings(word, judged)
+        if "failure" in part:
+            self.lost["failed"].add(id(part))
         return fine
 
-    def _findings(self, word: str, judged: Mapping[str, Any]) -> list[str]:
-        """Codes of what no role repairs and nothing excuses."""
-        codes = []
+    def _findings(self, word: str, judged: Mapping[str, Any]) -> None:
         for finding in judged.get("findings", ()):
             self.found[word] += 1
             self.fresh[word] += bool(finding.get("new"))
@@ -221,9 +251,10 @@ class _Digest:
             if finding.get("exception") in self.active:
                 continue
             self.levels[finding["level"]] += 1
-            if finding["level"] != "note" and not finding.get("repairable"):
-                codes.append(finding["code"])
-        return codes
+            level, waits = finding["level"], not finding.get("repairable") and finding["code"] not in UNTOLD
+            # What is beside a failure has its place among what was not judged.
+            if waits and (level == "warning" or level == "error" and judged["verdict"] == "not_compliant"):
+                self.codes.setdefault(word, {}).setdefault(level, Counter())[finding["code"]] += 1
 
     def words(self, *tables: Mapping[str, Any]) -> list[str]:
         """Features that one of the tables knows, in the report's order."""
@@ -260,15 +291,17 @@ class _Digest:
         shares = [f"{self.right[kind]:,} of {_count(self.total[kind], *_KINDS[kind])}" for kind in ("host", "vm") if self.total[kind]]
         if self.right == self.total:
             lead = (
-                f"All is right: {_kinds(self.total)}." if state == "good" else f"{_kinds(self.total)} are right, but not all was looked at."
+                f"All is {self.word}: {_kinds(self.total)}."
+                if state == "good"
+                else f"{_kinds(self.total)} are {self.word}, but not all was looked at."
             )
             return lead[0].upper() + lead[1:]
-        return f"{' and '.join(shares)} are right."
+        return f"{' and '.join(shares)} are {self.word}."
 
     def _open(self) -> str:
         words = {"error": ("error", "errors"), "warning": ("warning", "warnings"), "note": ("note", "notes")}
-        levels = [_view(_count(self.levels[level], *words[level]), level=level) for level in words if self.levels[level]]
-        told = f"Open are {', '.join(levels)}." if levels else "No finding is open."
+        levels = [_view(_count(self.levels[level], *words[level]), level=level, state="open") for level in words if self.levels[level]]
+        told = f"Open are {', '.join(levels)}." if levels else "No finding is open." if self.total else ""
         if not self.report["since"]:
             return f"{told} There is no earlier report to compare with."
         new = (
@@ -278,35 +311,39 @@ class _Digest:
         return f"{told} {new} new since {_moment(self.report['since'])}; {gone:,} {'was' if gone == 1 else 'were'} resolved."
 
     def _missing(self) -> list[str]:
-        slices = self.report["slices"]
-        if not slices:
-            return []
-        gone = sorted(set(range(1, slices["of"] + 1)) - set(slices["present"]))
-        if not gone:
-            return []
-        named = ", ".join(f"{each:,}" for each in gone[:_SHOWN]) + (" and more" if len(gone) > _SHOWN else "")
-        return [
-            f"<strong>{_count(len(gone), 'slice', 'slices')} of {slices['of']:,} missing</strong> ({named}): "
-            "what belongs to them is not on this page. Run them again and merge the reports."
-        ]
+        alerts = []
+        for names, of, which in missing(self.report):
+            named = ", ".join(f"{each:,}" for each in which[:_SHOWN]) + (" and more" if len(which) > _SHOWN else "")
+            whose = f" of {_named(names)}" if names else ""
+            alerts.append(
+                f"<strong>{_count(len(which), 'slice', 'slices')} of {of:,} missing</strong> ({named}){whose}: "
+                "what belongs to them is not on this page. Run them again and merge the reports."
+            )
+        return alerts
 
     def _not_judged(self) -> list[str]:
         alerts = []
         for endpoint in self.report["endpoints"]:
             failure = endpoint.get("failure")
             if failure:
-                told = " ".join(_sentence(failure[key]) for key in ("message", "hint") if failure.get(key))
-                alerts.append(f"<strong>{_bdi(endpoint['name'])} could not be judged</strong>: {told}")
-        causes = sorted(self.unjudged.items(), key=lambda item: -_total(item[1]))
-        for cause, places in causes[:_SHOWN]:
-            shown = ", ".join(
-                f"{self.title(word)} of {_view(_kinds(counts), feature=word, verdict=verdict)}"
-                for (word, verdict), counts in places.items()
+                # The message has the next step in it, where the two come from the same run.
+                told = [
+                    failure["message"],
+                    *([failure["hint"]] if failure.get("hint") and failure["hint"] not in failure["message"] else []),
+                ]
+                alerts.append(f"<strong>{_bdi(endpoint['name'])} not judged</strong>: {' '.join(map(_sentence, told))}")
+        causes = sorted(self.unjudged.items(), key=lambda item: -len(item[1].parts))
+        for (cause, verdict), found in causes[:_SHOWN]:
+            kinds = Counter(kind for kind, _name in found.parts.values())
+            words = ", ".join(self.title(word) for word in self.words(dict.fromkeys(found.words)))
+            alerts.append(
+                f"{_view(_kinds(kinds), verdict=verdict)} <strong>{_LOST[verdict]}</strong> ({words}): "
+                f"{_named([name for _kind, name in found.parts.values()])}: {_sentence(cause)}"
+                + (f" {_sentence(found.hint)}" if found.hint else "")
             )
-            alerts.append(f"{shown} <strong>could not be judged</strong>: {_sentence(cause)}")
-        left = sum(_total(places) for _cause, places in causes[_SHOWN:])
+        left = len({place for _key, found in causes[_SHOWN:] for place in found.parts})
         if left:
-            alerts.append(f"{left:,} more <strong>could not be judged</strong> for other causes; the table of findings has them all.")
+            alerts.append(f"{left:,} <strong>unreachable or not judged</strong> for other causes; the table of findings has them all.")
         return alerts
 
     def _expired(self) -> list[str]:
@@ -318,10 +355,9 @@ class _Digest:
         ]
 
     def _figures(self) -> list[tuple[str, str]]:
-        unjudged = sum(_total(places) for places in self.unjudged.values())
         shares = [
             (
-                f"{_KINDS[kind][1]} right".capitalize() if kind == "host" else "VMs right",
+                f"{'Hosts' if kind == 'host' else 'VMs'} {self.word}",
                 f"{self.right[kind]:,}<small> / {self.total[kind]:,}</small>",
             )
             for kind in ("host", "vm")
@@ -329,7 +365,8 @@ class _Digest:
         ]
         levels = [(f"{level.capitalize()}s", f"{self.levels[level]:,}") for level in ("error", "warning", "note")]
         drift = [("New", f"{self.new:,}"), ("Resolved", f"{len(self.report['resolved']):,}")] if self.report["since"] else []
-        return [*shares, *levels, *drift, ("Not judged", f"{unjudged:,}")]
+        lost = [(name.capitalize(), f"{len(self.lost[verdict]):,}") for verdict, name in _LOST.items()]
+        return [*shares, *levels, *drift, *lost]
 
     # ---- what waits, and what was done
 
@@ -347,16 +384,17 @@ class _Digest:
             (
                 _bdi(self.feature(word)["owner"] or "no owner named"),
                 self.title(word),
-                _short(_kinds(self.waits[word])),
-                self._codes(word),
+                _short(_view(_kinds(self.waits[word]), feature=word, verdict="not_compliant")) if word in self.waits else "-",
+                self._codes(word, "error", verdict="not_compliant"),
+                self._codes(word, "warning"),
             )
-            for word in self.words(self.waits)
+            for word in self.words(self.waits, self.codes)
         ]
         parts = [
             _table("A run of the role would repair", ("Role", "Feature", "Targets", "Changes"), roles)
             if roles
             else '<p class="none">Nothing waits for a role.</p>',
-            _table("No role repairs this: it waits for its owner", ("Owner", "Feature", "Targets", "Findings"), owners)
+            _table("No role repairs this: it waits for its owner", ("Owner", "Feature", "Need somebody", "Errors", "Warnings"), owners)
             if owners
             else '<p class="none">Nothing waits for an owner.</p>',
         ]
@@ -364,9 +402,13 @@ class _Digest:
             f'<section aria-labelledby="waits"><h2 id="waits">What waits for whom</h2><div class="pair">{"".join(parts)}</div></section>\n'
         )
 
-    def _codes(self, word: str) -> str:
-        codes = self.codes[word].most_common()
-        shown = [_view(f"<code>{_e(code)}</code>", feature=word, code=code) + f" {count:,}" for code, count in codes[:_SHOWN]]
+    def _codes(self, word: str, level: str, **filters: str) -> str:
+        """Each with how often it is there, as a link to just these findings."""
+        codes = self.codes.get(word, {}).get(level, Counter()).most_common()
+        shown = [
+            _view(f"<code>{_e(code)}</code>", feature=word, level=level, code=code, state="waiting", **filters) + f" {count:,}"
+            for code, count in codes[:_SHOWN]
+        ]
         return ", ".join([*shown, *([f"{len(codes) - _SHOWN:,} more"] if len(codes) > _SHOWN else [])]) or "-"
 
     def _exceptions(self) -> str:
@@ -389,7 +431,8 @@ class _Digest:
             left = (datetime.date.fromisoformat(exception["expires"]) - datetime.date.fromisoformat(self.report["generated"][:10])).days
         except ValueError:
             return f"{_e(exception['expires'])}{unused}"
-        return f"{_e(exception['expires'])}, {_count(left, 'day', 'days')} left{unused}"
+        told = _count(left, "day", "days") + " left" if left else "its last day"
+        return f"{_e(exception['expires'])}, {told}{unused}"
 
     def _resolved(self) -> str:
         if not self.report["since"]:

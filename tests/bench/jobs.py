@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.bench import vms
-from tests.bench.measure import ROOT, Server
+from tests.bench.measure import Server
 
 OURS, THEIRS, ALSO_THEIRS = "fleetcare.esxi", "community.vmware", "vmware.vmware"
 LOOP, LEAST = "loop as of govc", "bare script"
@@ -211,8 +211,6 @@ PROFILE: dict[str, Any] = {
 
 def audit(place: Place) -> list[Job]:
     """All features in one pass over hosts and as many machines; the script reads the same and judges nothing."""
-    if not (ROOT / "plugins" / "modules" / "esxi_audit.py").exists():
-        return []
     options = {**place.mine, "profile": PROFILE, "dest": "{{ playbook_dir }}/report.json"}
     return [
         Job(feature="audit", name="all", who=OURS, module="fleetcare.esxi.esxi_audit", options=options, holds=_any, fleet="estate"),

@@ -14,6 +14,7 @@ from playwright.sync_api import Page
 
 Report = dict[str, Any]
 FINE = ("compliant", "excepted")
+UNTOLD = ("not_reached", "not_judged")
 SEVERITY = ("compliant", "excepted", "repairable", "not_compliant", "unreachable", "failed")
 
 
@@ -37,14 +38,18 @@ def parts(report: Report) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def rows(report: Report) -> list[Row]:
-    """Findings, and what could not be judged."""
+    """Findings, and what could not be judged, of which a finding may speak, too."""
     found = []
     for kind, part in parts(report):
         for word, judged in part["judgements"].items():
             own = {"part": part, "kind": kind, "feature": word, "verdict": judged["verdict"]}
+            told = False
             for each in judged.get("findings", ()):
-                found.append(Row(**own, level=each["level"], code=each["code"], text=each["text"], new=each.get("new", False)))
-            if judged["verdict"] in ("unreachable", "failed"):
+                lost = "failure" in judged and each["code"] in UNTOLD
+                told = told or lost
+                level = "unjudged" if lost else each["level"]
+                found.append(Row(**own, level=level, code=each["code"], text=each["text"], new=each.get("new", False)))
+            if judged["verdict"] in ("unreachable", "failed") and not told:
                 failure = judged["failure"]
                 found.append(Row(**own, level="unjudged", code=failure["kind"], text=failure["message"], new=False))
         if "failure" in part:
@@ -91,7 +96,7 @@ NAMES = {
     "right": "compliant",
     "excused": "excepted",
     "a role repairs": "repairable",
-    "needs somebody": "not_compliant",
+    "need somebody": "not_compliant",
     "unreachable": "unreachable",
     "not judged": "failed",
 }

@@ -1,13 +1,7 @@
 # SPDX-FileCopyrightText: fleetcare.esxi contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Pages as the tests take them: what is run, what is a file, what is shown. tests/docs/pages.yml says what a page stands on.
-
-=========  ==========================================================================================================
-console    lines that begin with ``$ `` are run, in one shell a page; what follows a command is what it prints
-sh         run as a whole
-yaml       a first line ``# NAME.yml`` makes it a file of that name, as a name behind the kind does for any other; plays and tasks are linted
-text diff  something that a command above it has printed; ``...`` stands for anything
-=========  ==========================================================================================================
+"""Pages as the tests take them: what is run, what is a file, what is shown, see CONTRIBUTING.md. tests/docs/pages.yml says what a
+page stands on.
 
 Shown lines are compared without white space, as pages break long ones, and with ``#`` for every number of seconds.
 """

@@ -87,6 +87,7 @@ def test_two_endpoints_and_the_week_after(tmp_path: pathlib.Path, simulator: Cal
         variables["esxi_audit_fail_on_findings"] = True
         code, shown = play(tmp_path, variables)
         assert code == 2 and "the mail server refuses the login of audit: 535" in shown and "wrong for the mail" not in shown
+        assert "The mail was not sent." in shown and f"The report is in {tmp_path}/out. Audit of Köln {{{{ 7 * 191 }}}}: " in shown
         second = report_in(tmp_path / "out")
         assert second["since"] == first["generated"] and second["summary"]["hosts"] == first["summary"]["hosts"] + 1
         assert {
@@ -108,7 +109,8 @@ def test_what_can_be_typed_wrong_is_one_sentence(tmp_path: pathlib.Path, simulat
     (tmp_path / "tmp").mkdir()
     good = {"esxi_audit_profile": PROFILE, "esxi_audit_dest": "out", **{f"esxi_audit_{name}": value for name, value in reach(sim).items()}}
     cases: list[tuple[dict[str, Any], str]] = [
-        ({"esxi_audit_profile": "nowhere.yml"}, "nowhere.yml"),
+        # As it was meant, not below the folder of the playbook.
+        ({"esxi_audit_profile": "nowhere.yml"}, f"profile: {tmp_path}/nowhere.yml cannot be read"),
         ({"esxi_audit_endpoints": []}, "Nothing was audited: esxi_audit_endpoints is empty."),
         (
             {"esxi_audit_mail": {"host": "x", "sender": "a@example.com", "to": ["b@example.com"], "attach": []}},

@@ -280,8 +280,9 @@ def test_the_profile_as_a_file_and_as_text(tmp_path: pathlib.Path, simulator: Ca
 @pytest.mark.parametrize(
     ("features", "more", "said"),
     [
-        ({"ntp": {"ntp_server": ["192.0.2.1"]}}, {}, "ntp_server"),
-        ({"ntp": {"max_skew": "much"}}, {}, "max_skew"),
+        ({"ntp": {"ntp_server": ["192.0.2.1"]}}, {}, "profile: ntp has 'ntp_server', which is not known. Did you mean ntp_servers?"),
+        ({"ntp": {"max_skew": "much"}}, {}, "unable to convert to float. The options are those of esxi_ntp_align."),
+        ({"firewall": {"rules": [{"nmae": "sshServer"}]}}, {}, "rules.nmae"),
         ({"ntp": {"max_skew": -1}}, {}, "profile: ntp: max_skew"),
         ({"firewall": {"backup": True}}, {}, "backup has no meaning in an audit"),
         ({"ntp": {}}, {"groups": [{"name": "g", "esxi_hostname": ["*"], "features": {"ntp": {"max_skew": -1}}}]}, "ntp in g"),

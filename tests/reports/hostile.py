@@ -9,6 +9,8 @@ from typing import Any
 
 # What the schema gives a form of its own: nobody chooses these.
 FIXED = frozenset({"form", "generated", "since", "kind", "level", "verdict", "feature", "word", "expires", "status"})
+# Codes by which a reader of the report tells what was not judged; changed, they would be findings like any other.
+TOLD_APART = frozenset({"not_reached", "not_judged"})
 # The keys of these are texts too.
 NAMED = frozenset({"codes", "controls", "exposure"})
 
@@ -49,4 +51,4 @@ def rewritten(report: dict[str, Any], change: Callable[[str], str]) -> dict[str,
 
 
 def attacked(report: dict[str, Any], attack: str) -> dict[str, Any]:
-    return rewritten(report, lambda text: f"{text}{attack}")
+    return rewritten(report, lambda text: text if text in TOLD_APART else f"{text}{attack}")

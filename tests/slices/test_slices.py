@@ -96,13 +96,17 @@ class Fleet:
 
 
 def merge(slices: pathlib.Path, folder: pathlib.Path, *came: pathlib.Path, **variables: Any) -> subprocess.CompletedProcess[str]:
-    """By the playbook, on a machine that has the execution environment, too."""
     told = {"esxi_audit_collect_from": [str(each) for each in came], "esxi_audit_dest": str(folder / "report"), **variables}
-    (folder / "merge.json").write_text(json.dumps(told), encoding="utf-8")
+    return play(slices, folder, "merge", told)
+
+
+def play(slices: pathlib.Path, folder: pathlib.Path, name: str, told: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+    """A playbook of ours, on a machine that has the execution environment, too."""
+    (folder / "told.json").write_text(json.dumps(told), encoding="utf-8")
     worker = slices / "worker"
     return subprocess.run(
-        [worker / "bin/ansible-playbook", "fleetcare.esxi.esxi_audit_merge", "-e", f"@{folder / 'merge.json'}"],
-        env={"PATH": f"{worker / 'bin'}:/usr/bin:/bin", "HOME": str(folder), "LC_ALL": "C.UTF-8"},
+        [worker / "bin/ansible-playbook", f"fleetcare.esxi.esxi_audit_{name}", "-e", f"@{folder / 'told.json'}"],
+        env={"PATH": f"{worker / 'bin'}:/usr/bin:/bin", "HOME": str(folder), "LC_ALL": "C.UTF-8", "ANSIBLE_SHOW_CUSTOM_STATS": "true"},
         cwd=folder,
         capture_output=True,
         text=True,
@@ -298,6 +302,20 @@ def test_a_slice_that_cannot_log_in_fails_and_still_reports(slices: pathlib.Path
         any("failed" in counts for counts in report["summary"]["verdicts"].values()) and "login" in json.dumps(report["endpoints"]).lower()
     )
     assert "Wrong-Secret-0815" not in json.dumps(report) + ran.stdout
+
+
+def test_a_slice_of_two_endpoints_sends_a_report_of_each(slices: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    with Simulator("tiny") as one, Simulator("standalone") as two:
+        known = [{name: getattr(each, name) for name in ("hostname", "port", "thumbprint", "username", "password")} for each in (one, two)]
+        known[0]["password"] = "Wrong-Secret-0815"
+        told = {"profile": {"features": {"ntp": {}, "license": {}}}, "slice": "2/2", "esxi_hostname": ["*"], "endpoints": known}
+        ran = play(slices, tmp_path, "slice", {f"esxi_audit_{name}": value for name, value in told.items()})
+    assert ran.returncode == 2 and f":{known[0]['port']}: user name or password is wrong" in ran.stdout, ran.stdout[-3000:]
+    sent = dict(re.findall(r'"(esxi_audit_part_\w+)": "([^"]+)"', ran.stdout))
+    assert [name[-7:] for name in sent] == ["_2_of_2"] * 2
+    reports = [json.loads(unpacked(line)) for line in sent.values()]
+    assert sorted("failure" in each["endpoints"][0] for each in reports) == [False, True]
+    assert "Wrong-Secret-0815" not in ran.stdout + json.dumps(reports)
 
 
 def test_nothing_that_came_back_is_one_sentence(slices: pathlib.Path, tmp_path: pathlib.Path) -> None:

@@ -303,6 +303,9 @@ def _may_import(tree: Tree, path: str) -> set[str]:
             # It makes files where the page's assets are; the options of its task stand in the module's documentation.
             pure = (f"{UTILS}._domain", f"{UTILS}._client.local_files", "plugins.modules.esxi_audit_report")
             return {*standard, "ansible.plugins.action", PLUGIN_UTILS, *pure}
+        if word == "report_page":
+            # Words and counts of a report are said once.
+            return {*standard, f"{UTILS}._domain.report_model"}
         # On the control node, inside Ansible: nothing of what a module is made of.
         return {*standard, "ansible.constants", "ansible.plugins.action", "ansible.utils.display", PLUGIN_UTILS}
     return {"__future__"}

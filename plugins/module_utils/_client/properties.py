@@ -122,6 +122,7 @@ def _read(session: Session, paths: Mapping[str, Sequence[str]], refs: Sequence[R
                         row.values[path] = element
             for found in keyed[ref.type].values():
                 row.values.pop(found["array"], None)
+                row.missing.pop(found["array"], None)
             rows[ref] = row
     return rows
 

@@ -104,8 +104,9 @@ def _fits(name: str, pattern: str) -> bool:
 # ---- reading it -----------------------------------------------------------------------------------------------------
 
 
-def parse(data: Any, words: Sequence[str]) -> Profile:
-    """A profile as data. ``words``: the features that there are. Raises BadInput with the place and the cure."""
+def parse(data: Any, words: Sequence[str], codes: Sequence[str] = ()) -> Profile:
+    """A profile as data. ``words``: the features that there are; ``codes``: of findings, where they are known, for one that is
+    misspelt would excuse nothing and say nothing. Raises BadInput with the place and the cure."""
     profile = _mapping(data, "the profile")
     _known(profile, _TOP, "the profile")
     features = {word: _options(options, f"features.{word}") for word, options in _features(profile, words, "features").items()}
@@ -123,6 +124,10 @@ def parse(data: Any, words: Sequence[str]) -> Profile:
                 f"profile: exception {each.id} names the group {sorted(unknown)[0]!r}, which is not in groups",
                 hint="Add it, or take it out.",
             )
+        _known(each.codes, codes or each.codes, f"exception {each.id}.codes", _CODES)
+    controls = tuple(_control(entry, number) for number, entry in enumerate(_entries(profile, "controls"), 1))
+    for control in controls:
+        _known(sorted(control.codes), codes or sorted(control.codes), f"control {control.id}.codes", _CODES)
     owners = _mapping(profile.get("owners") or {}, "owners")
     _known(owners, words, "owners")
     found = Profile(
@@ -131,7 +136,7 @@ def parse(data: Any, words: Sequence[str]) -> Profile:
         owners={word: _text(owner, f"owners.{word}") for word, owner in owners.items()},
         groups=groups,
         exceptions=exceptions,
-        controls=tuple(_control(entry, number) for number, entry in enumerate(_entries(profile, "controls"), 1)),
+        controls=controls,
         exposure=_flag(profile.get("exposure", True), "exposure"),
         fingerprint=hashlib.sha256(json.dumps(profile, sort_keys=True, default=str).encode()).hexdigest()[:16],
     )
@@ -151,11 +156,19 @@ def _mapping(data: Any, where: str) -> Mapping[str, Any]:
     return data
 
 
-def _known(given: Iterable[str], known: Sequence[str], where: str) -> None:
+_CODES = "docs/findings.md lists the codes."
+
+
+def known(given: Iterable[str], names: Sequence[str], where: str) -> None:
+    """Raises BadInput for what is not among the names, with the nearest."""
+    _known(given, names, where)
+
+
+def _known(given: Iterable[str], known: Sequence[str], where: str, else_see: str = "") -> None:
     for name in given:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}."
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.8 if else_see else 0.6)
+            hint = f"Did you mean {near[0]}?" if near else else_see or f"There are: {', '.join(known)}."
             raise BadInput(f"profile: {where} has {name!r}, which is not known", hint=hint)
 
 

@@ -69,9 +69,8 @@ class _Suite:
                 self.case(endpoint["name"], "endpoint", "error", failure["kind"], failure["cause"], failure["message"])
             else:
                 self.case(endpoint["name"], "endpoint")
-        if self.report["slices"]:
-            for sentence in missing_sentences(self.report):
-                self.case("slices", sentence.partition(":")[0], "error", "missing_slice", sentence, sentence)
+        for sentence in missing_sentences(self.report):
+            self.case("slices", sentence.partition(":")[0], "error", "missing_slice", sentence, sentence)
         judged = sum(len(part["judgements"]) for part in parts(self.report))
         if not judged:
             self.case("targets", "targets", "error", "nothing_judged", "there is nothing that was judged")

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from .errors import BadInput
-from .report_model import UNJUDGED, VERDICTS, WORDS, Report, parts, summary_of
+from .report_model import UNJUDGED, VERDICTS, WORDS, Report, endpoint_of, parts, summary_of
 
 ValueT = TypeVar("ValueT")
 # How an endpoint that was not cut says so in a report of others that were.
@@ -27,7 +27,7 @@ def merged(reports: Sequence[Report], *, different_profiles: bool = False) -> Re
     if not reports:
         raise BadInput("there is no report", hint="Name the files that esxi_audit has written.")
     # Among those of one moment any order does, if only it is always the same.
-    ordered = sorted(reports, key=lambda report: (report["generated"], _text(report)))
+    ordered = _current(sorted(reports, key=lambda report: (report["generated"], _text(report))))
     profiles = _profiles(ordered, different_profiles)
     endpoints = _endpoints(ordered)
     targets = {_place(target): target for report in ordered for target in report["targets"]}
@@ -165,6 +165,26 @@ def _slices_of(endpoint: Mapping[str, Any], report: Mapping[str, Any]) -> dict[s
     return None if "slices" in endpoint and slices == _WHOLE else slices
 
 
+def _current(reports: Sequence[Report]) -> list[Report]:
+    """Without slices that were run again: the newer run tells how it stands. The older one's failure is over, and what it saw
+    may be gone."""
+    latest = {place: number for number, report in enumerate(reports) for place in _cut_from(report).values()}
+    current = []
+    for number, report in enumerate(reports):
+        over = {name for name, place in _cut_from(report).items() if latest[place] != number}
+        lists = ("endpoints", "targets", "resolved") if over else ()
+        kept = {**report, **{key: [each for each in report[key] if endpoint_of(each) not in over] for key in lists}}
+        if kept["endpoints"] or not over:
+            current.append(kept)
+    return current
+
+
+def _cut_from(report: Report) -> dict[str, tuple[str, str]]:
+    """Endpoints of which a report holds slices, by name, with which ones."""
+    found = {endpoint["name"]: _slices_of(endpoint, report) for endpoint in report["endpoints"]}
+    return {name: (name, _text(slices)) for name, slices in found.items() if slices}
+
+
 def _slices_united(found: Sequence[dict[str, Any] | None], whose: str) -> dict[str, Any] | None:
     cuts: dict[int, set[int]] = {}
     for slices in found:
@@ -202,14 +222,11 @@ def _slices(reports: Sequence[Report], endpoints: Sequence[dict[str, Any]]) -> d
 
 def _endpoints(reports: Sequence[Report]) -> list[dict[str, Any]]:
     """United by name; each with its slices, also where they are the report's."""
-    found: dict[str, dict[str, tuple[dict[str, Any], Report]]] = {}
-    for number, report in enumerate(reports):
+    found: dict[str, list[tuple[dict[str, Any], Report]]] = {}
+    for report in reports:
         for endpoint in report["endpoints"]:
-            slices = _slices_of(endpoint, report)
-            # A slice that was run again: the newer one tells how it stands, the older one's failure is over.
-            again = _text(slices) if slices else f"{number}"
-            found.setdefault(endpoint["name"], {})[again] = ({**endpoint, "slices": slices}, report)
-    return [_endpoint(name, list(entries.values())) for name, entries in found.items()]
+            found.setdefault(endpoint["name"], []).append(({**endpoint, "slices": _slices_of(endpoint, report)}, report))
+    return [_endpoint(name, entries) for name, entries in found.items()]
 
 
 def _endpoint(name: str, entries: Sequence[tuple[dict[str, Any], Report]]) -> dict[str, Any]:

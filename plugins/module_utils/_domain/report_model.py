@@ -10,15 +10,24 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .errors import listed
+from .plan import LEVELS
 
 Report = dict[str, Any]
 
 FORM = "fleetcare.esxi audit 1"
 # In the order in which they are shown; what is not here comes behind them.
 WORDS = ("ntp", "license", "firewall", "acceptance", "custom_ports", "hardware", "crypto")
-LEVELS = ("error", "warning", "note")
 # The mildest first.
 VERDICTS = ("compliant", "excepted", "repairable", "not_compliant", "unreachable", "failed")
+# As they are called on the page, in text and in messages.
+VERDICT_NAMES = {
+    "compliant": "right",
+    "excepted": "excused",
+    "repairable": "a role repairs",
+    "not_compliant": "need somebody",
+    "unreachable": "unreachable",
+    "failed": "not judged",
+}
 FINE = ("compliant", "excepted")
 # What kept something from being judged, as a finding that an exception may cover; the failure beside it knows the next step.
 UNTOLD = ("not_reached", "not_judged")

@@ -11,19 +11,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from .report_model import LEVELS, UNJUDGED, UNTOLD, VERDICTS, excused, missing_sentences, parts, plain
+from .report_model import LEVELS, UNJUDGED, UNTOLD, VERDICT_NAMES, VERDICTS, excused, missing_sentences, parts, plain
 
 WIDTH = 100
 LINES = 40
 _TROUBLES, _EXCEPTIONS, _ENDPOINTS, _FILES = 8, 3, 4, 6
-_VERDICTS = {
-    "compliant": "right",
-    "excepted": "excused",
-    "repairable": "a role repairs",
-    "not_compliant": "need somebody",
-    "unreachable": "unreachable",
-    "failed": "not judged",
-}
 
 
 def text(report: Mapping[str, Any], files: Iterable[str] = ()) -> str:
@@ -76,7 +68,7 @@ def _head(report: Mapping[str, Any]) -> Iterator[str]:
     found = ", ".join(f"{_count(summary['findings'].get(level, 0), level)}" for level in LEVELS)
     since = f", since {report['since']}: {summary['new']} new, {summary['resolved']} resolved" if report["since"] else ""
     yield f"{found}{since}"
-    yield f"audited {report['generated']} by {plain(report['profile']['name'])}"
+    yield f"audited {report['generated']} by {report['profile']['name']}"
 
 
 def _holes(report: Mapping[str, Any]) -> Iterator[str]:
@@ -103,8 +95,8 @@ def _features(report: Mapping[str, Any]) -> Iterator[str]:
     # Words are few; a profile of another version may have more than there are lines.
     yield from _few(
         [
-            f"{plain(titles.get(word, word)):<16.16} "
-            + ", ".join(f"{counts[each]} {_VERDICTS[each]}" for each in VERDICTS if counts.get(each))
+            f"{titles.get(word, word):<16.16} "
+            + ", ".join(f"{counts[each]} {VERDICT_NAMES[each]}" for each in VERDICTS if counts.get(each))
             for word, counts in rows
         ],
         8,
@@ -137,8 +129,8 @@ def _troubles(report: Mapping[str, Any]) -> Iterator[str]:
     for key, names in sorted(found.items(), key=lambda item: (item[0][0], -len(item[1]), item[0])):
         rank, word, code = key
         new = f" ({fresh[key]} new)" if fresh[key] and report["since"] else ""
-        who = ", ".join(plain(name) for name in list(names.values())[:3]) + (" ..." if len(names) > 3 else "")
-        lines.append(f"{LEVELS[rank] if rank >= 0 else 'unknown':<8}{len(names):>5} {f'{word} {plain(code)}'.strip():<30.30}{new} {who}")
+        who = ", ".join(list(names.values())[:3]) + (" ..." if len(names) > 3 else "")
+        lines.append(f"{LEVELS[rank] if rank >= 0 else 'unknown':<8}{len(names):>5} {f'{word} {code}'.strip():<30.30}{new} {who}")
     yield from _few(lines, _TROUBLES, "codes")
 
 
@@ -160,7 +152,7 @@ def _waiting(report: Mapping[str, Any]) -> Iterator[str]:
     if roles:
         yield f"a role repairs: {', '.join(roles)}"
     if owners:
-        yield "waits for: " + ", ".join(f"{plain(name)} ({count})" for name, count in owners.most_common())
+        yield "waits for: " + ", ".join(f"{name} ({count})" for name, count in owners.most_common())
 
 
 def _exceptions(report: Mapping[str, Any]) -> Iterator[str]:
@@ -171,7 +163,7 @@ def _exceptions(report: Mapping[str, Any]) -> Iterator[str]:
     yield "exceptions: " + ", ".join(f"{counts[status]} {status}" for status in ("active", "expired", "unused") if counts[status])
     expired = [each for each in report["exceptions"] if each["status"] == "expired"]
     yield from _few(
-        [f"expired: {plain(each['id'])} of {plain(each['owner'])} on {each['expires']}: {each['findings']} findings" for each in expired],
+        [f"expired: {each['id']} of {each['owner']} on {each['expires']}: {each['findings']} findings" for each in expired],
         _EXCEPTIONS,
         "expired ones",
     )

@@ -13,11 +13,12 @@ from typing import Any
 from ansible.module_utils.common.yaml import HAS_YAML, yaml_load
 
 from .._client import local_files, vmomi
+from .._domain import audit as audit_domain
 from .._domain import audit_profile
 from .._domain import license as license_domain
 from .._domain import ntp as ntp_domain
 from .._domain.errors import BadInput, FleetcareError, listed
-from .._domain.report_model import WORDS, summary_of
+from .._domain.report_model import FINE, VERDICT_NAMES, WORDS, summary_of
 from .._module import audit, texts
 from .._module.arguments import ENDPOINT, HOSTS, RUN
 from .._module.audit import Part
@@ -70,12 +71,13 @@ _PARTS = {
     "crypto": Part(title="Encrypted VMs", module="vm_crypto_unlock", feature=crypto.FEATURE),
 }
 PARTS: Mapping[str, Part] = {word: _PARTS[word] for word in WORDS}
+CODES = (*audit_domain.MEANINGS, *(code for part in PARTS.values() for code in getattr(part.feature.domain, "MEANINGS", {})))
 
 
 def work(params: Mapping[str, Any], check: bool, *, in_process: bool = False) -> dict[str, Any]:
     """Judge, write the report where a file is named, and tell. No server is changed; in a check run no file is written."""
     name, data = _profile(params["profile"])
-    profile = audit_profile.parse(data, tuple(PARTS))
+    profile = audit_profile.parse(data, tuple(PARTS), CODES)
     dest = params["dest"] and os.path.abspath(os.path.expanduser(params["dest"]))
     if dest and not os.path.isdir(os.path.dirname(dest)):
         raise BadInput(f"dest {dest}: there is no folder {os.path.dirname(dest)}", hint="Make the folder first, or name another.")
@@ -92,8 +94,10 @@ def work(params: Mapping[str, Any], check: bool, *, in_process: bool = False) ->
     failure = found.endpoint.get("failure")
     if failure:
         result.update(failed=True, failure=failure)
+        # What it says is in the message already, and a role puts the report elsewhere.
+        return {**result, "msg": failure["message"]}
     where = f" The report is in {dest}." if "report_file" in result else ""
-    return {**result, "msg": (failure["message"] if failure else _told(report)) + where}
+    return {**result, "msg": _told(report, profile) + where}
 
 
 def secrets(params: Mapping[str, Any]) -> list[str]:
@@ -145,19 +149,23 @@ def _profile(given: Any) -> tuple[str, Any]:
         raise BadInput(f"profile: {name} is no YAML: {said}", hint="Mind the indentation, and put texts with a colon in quotes.") from None
 
 
-def _told(report: Mapping[str, Any]) -> str:
+def _told(report: Mapping[str, Any], profile: audit_profile.Profile) -> str:
     """The outcome in a sentence or two: how many are right, and what is not, feature by feature."""
     summary = report["summary"]
     counted = [
         f"{summary[kind]} {noun}{'' if summary[kind] == 1 else 's'}" for kind, noun in (("hosts", "host"), ("vms", "VM")) if summary[kind]
     ]
     total = summary["hosts"] + summary["vms"]
-    text = f"{' and '.join(counted) or 'Nothing'} audited: {summary['compliant_targets']} of {total} as the profile wants them"
+    text = f"{' and '.join(counted) or 'Nothing'} audited: {summary['compliant_targets']} of {total} right or excused"
     wrong = []
     for word, verdicts in summary["verdicts"].items():
-        bad = [f"{count} {verdict.replace('_', ' ')}" for verdict, count in verdicts.items() if verdict not in ("compliant", "excepted")]
+        bad = [f"{count} {VERDICT_NAMES[verdict]}" for verdict, count in verdicts.items() if verdict not in FINE]
         if bad:
             wrong.append(f"{word}: {', '.join(bad)}")
     expired = [each["id"] for each in report["exceptions"] if each["status"] == "expired"]
-    parts = [text, *wrong, *([f"exceptions that have expired: {listed(expired, 5)}"] if expired else [])]
+    # A slice holds some targets only; of a whole audit, a misspelt pattern would go unseen.
+    held = {name for target in report["targets"] for name in target["groups"]}
+    empty = [group.name for group in profile.groups if group.name not in held] if report["slices"] is None else []
+    nobody = [f"groups of the profile that hold none of these: {listed(empty, 5)}"] if empty and report["targets"] else []
+    parts = [text, *wrong, *nobody, *([f"exceptions that have expired: {listed(expired, 5)}"] if expired else [])]
     return "; ".join(parts) + "."

@@ -19,7 +19,7 @@ from .._client.prefetch import Prefetch, Wish
 from .._client.session import Session
 from .._client.vmomi import Ref
 from .._domain import audit
-from .._domain.audit_profile import Profile
+from .._domain.audit_profile import Profile, known
 from .._domain.errors import BadInput, EndpointUnreachable, FleetcareError, LoginRefused, TlsRefused
 from .._domain.report_model import FORM
 from . import texts
@@ -102,9 +102,18 @@ def _parsed(part: Part, options: Mapping[str, Any], where: str) -> Any:
     misplaced = sorted(set(options) & _NOT_HERE)
     if misplaced:
         raise BadInput(f"{where}: {misplaced[0]} has no meaning in an audit", hint="Take it out of the profile.")
+    known(
+        options,
+        [name for own, spec in feature.options.items() for name in (own, *spec.get("aliases", ()))],
+        where.removeprefix("profile: "),
+    )
     result = ArgumentSpecValidator({name: dict(spec) for name, spec in feature.options.items()}).validate({**part.defaults, **options})
     if result.error_messages:
-        raise BadInput(f"{where}: {result.error_messages[0]}", hint=f"The options are those of {part.module}.")
+        # What kind of Python object it was says nothing to whoever wrote the profile.
+        said = next((each for each in result.error_messages if "Supported parameters" in each), result.error_messages[0]).partition(
+            ": <class"
+        )[0]
+        raise BadInput(f"{where}: {said}", hint=f"The options are those of {part.module}.")
     # A run's own options have their defaults, for a feature may ask for them.
     general = {name: spec.get("default") for name, spec in options_of(feature).items()}
     params = texts.read({**general, **result.validated_parameters}, feature.texts)

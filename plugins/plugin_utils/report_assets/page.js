@@ -17,13 +17,15 @@
     compliant: "right",
     excepted: "excused",
     repairable: "a role repairs",
-    not_compliant: "needs somebody",
+    not_compliant: "need somebody",
     unreachable: "unreachable",
     failed: "not judged",
   };
   // Beside the levels of findings: what could not be judged, and a repair that no finding speaks of.
   const LEVELS = ["error", "unjudged", "warning", "change", "note"];
   const LEVEL_NAMES = {error: "error", unjudged: "not judged", warning: "warning", change: "to repair", note: "note"};
+  // What an exception covers, what the role named would repair, and what is left for people.
+  const STATES = {open: "open", repairable: "a role repairs", waiting: "no role repairs", excused: "excused"};
   const KINDS = {host: "host", vm: "VM", endpoint: "endpoint"};
   const number = new Intl.NumberFormat("en");
   const fmt = (value) => number.format(value);
@@ -97,13 +99,19 @@
       target, judged, level, code, text: said, hint,
       exception,
       excused: Boolean(exception && exception.status === "active"),
+      // What was not judged is an error, too, where the report counts it as one.
+      counted: finding ? finding.level : level,
+      repairable: finding ? Boolean(finding.repairable) : level === "change",
       since: (finding && finding.since) || "",
       fresh: Boolean(finding && finding.new),
       place: rows.length,
     };
+    row.state = row.excused ? "excused" : row.repairable ? "repairable" : "waiting";
     judged.rows.push(row);
     rows.push(row);
   }
+  // The next step, which a message ends with, has a column of its own.
+  const withoutHint = ({message, hint}) => (hint && message.endsWith(hint) ? message.slice(0, -hint.length).trimEnd() : message);
   const UNJUDGED = new Set(["not_reached", "not_judged"]);
   for (const target of targets) {
     target.needle = `${target.name}\n${target.host ?? ""}`.toLowerCase();
@@ -122,7 +130,7 @@
         else addRow(target, judged, finding.level, finding.code, finding.text, finding, codes.get(finding.code)?.hint);
       }
       if (told) continue;
-      if (failure) addRow(target, judged, "unjudged", failure.kind, failure.message, null, failure.hint);
+      if (failure) addRow(target, judged, "unjudged", failure.kind, withoutHint(failure), null, failure.hint);
       else if (judged.verdict === "unreachable" || judged.verdict === "failed") addRow(target, judged, "unjudged", judged.verdict, "It could not be judged.", null, null);
       else if (judged.verdict === "repairable" && !findings.some((finding) => finding.repairable)) {
         const count = (judgement.changes ?? []).length;
@@ -132,7 +140,7 @@
     if (target.failure) {
       const judged = {word: "", verdict: "failed", judgement: {}, rows: []};
       target.judged.push(judged);
-      addRow(target, judged, "unjudged", target.failure.kind, target.failure.message, null, target.failure.hint);
+      addRow(target, judged, "unjudged", target.failure.kind, withoutHint(target.failure), null, target.failure.hint);
     }
   }
 
@@ -146,7 +154,9 @@
 
   // ---- filters -------------------------------------------------------------------------------------------------------
 
-  const FILTERS = ["name", "feature", "level", "verdict", "cluster", "endpoint", "code", "new", "exposure"];
+  const FILTERS = ["name", "feature", "level", "state", "verdict", "cluster", "endpoint", "code", "new", "exposure"];
+  const hasLevel = (row, level) => row.level === level || row.counted === level;
+  const hasState = (row, wanted) => (wanted === "open" ? !row.excused : row.state === wanted);
   const state = {sort: "level", page: 1};
   for (const key of FILTERS) state[key] = "";
 
@@ -180,7 +190,7 @@
     const {feature, level, verdict, cluster, endpoint, code} = state;
     const fresh = state.new === "1";
     const exposure = state.exposure === "" ? null : Number(state.exposure);
-    const byJudgement = feature || verdict || level || code || fresh;
+    const byJudgement = feature || verdict || level || state.state || code || fresh;
     const left = {rows: [], targets: []};
     for (const target of targets) {
       if (cluster && target.cluster !== cluster) continue;
@@ -191,9 +201,10 @@
       for (const judged of target.judged) {
         if (feature && judged.word !== feature) continue;
         if (verdict && judged.verdict !== verdict) continue;
-        let found = !level && !code && !fresh;
+        let found = !level && !state.state && !code && !fresh;
         for (const row of judged.rows) {
-          if (level && row.level !== level) continue;
+          if (level && !hasLevel(row, level)) continue;
+          if (state.state && !hasState(row, state.state)) continue;
           if (code && row.code !== code) continue;
           if (fresh && !row.fresh) continue;
           found = true;
@@ -262,6 +273,7 @@
     h("span", {id: "name-help", class: "unseen"}, "Part of a name; an asterisk stands for anything. A VM is also found by its host."),
     select("feature", "Feature", [...features.values()].map((feature) => [feature.word, feature.title])),
     select("level", "Level", LEVELS.filter((level) => level !== "change" || rows.some((row) => row.level === level)).map((level) => [level, LEVEL_NAMES[level]])),
+    select("state", "State", Object.entries(STATES)),
     select("verdict", "Verdict", VERDICTS.map((verdict) => [verdict, VERDICT_NAMES[verdict]])),
     select("cluster", "Cluster", all.clusters.map((each) => [each, each])),
     all.endpoints.length > 1 ? select("endpoint", "Endpoint", all.endpoints.map((each) => [each, each])) : null,
@@ -276,7 +288,7 @@
   const heads = new Map();
   const headRow = h("tr", {role: "row"});
   for (const [key, label] of COLUMNS) {
-    const head = h("th", {scope: "col", role: "columnheader"}, key ? h("button", {type: "button", onclick: () => sortBy(key)}, label) : label);
+    const head = h("th", {scope: "col", role: "columnheader"}, key ? [h("button", {type: "button", onclick: () => sortBy(key)}, label), h("span", {class: "paper", "aria-hidden": "true"}, label)] : label);
     if (key) heads.set(key, head);
     headRow.append(head);
   }
@@ -347,17 +359,21 @@
     return h("td", {role: "cell", "data-label": label}, ...children);
   }
 
+  const levelName = (row) => (row.level === "unjudged" ? VERDICT_NAMES[judgedAs(row)] : LEVEL_NAMES[row.level] ?? row.level);
+  const judgedAs = (row) => (row.code === "not_reached" || row.judged.verdict === "unreachable" ? "unreachable" : "failed");
+
   function drawRow(row) {
     const {target, exception} = row;
     const where = [target.kind === "endpoint" ? "endpoint" : KINDS[target.kind], target.cluster === NONE ? null : target.cluster,
       all.endpoints.length > 1 && target.kind !== "endpoint" ? target.endpoint : null].filter(Boolean);
     const ids = codes.get(row.code)?.controls ?? [];
     return h("tr", {role: "row", class: row.excused ? "excused" : null},
-      cell("Level", h("span", {class: `level ${row.level}`}, LEVEL_NAMES[row.level] ?? row.level), row.excused ? h("span", {class: "note"}, "excused") : null),
+      cell("Level", h("span", {class: `level ${row.level}`}, levelName(row)), row.excused ? h("span", {class: "note"}, "excused") : null),
       cell("Target", h("span", {class: target.name.length > 36 ? "target long" : "target"}, name(target.name)), h("span", {class: "where"}, name(where.join(" · ")))),
       cell("Feature", features.get(row.judged.word)?.title ?? "all"),
       cell("Finding", h("span", {class: "text"}, name(row.text)), row.code ? h("code", null, row.code) : null, details(row)),
       cell("Next step", row.hint ? h("span", {class: "text"}, row.hint) : null,
+        row.repairable && features.get(row.judged.word)?.repaired_by ? h("span", {class: "role"}, h("code", null, features.get(row.judged.word).repaired_by), " repairs it.") : null,
         ids.map((id) => {
           const control = controls.get(id);
           return h("span", {class: "control"}, h("code", null, id), control ? ` ${control.title}` : null);
@@ -758,7 +774,7 @@
       for (const each of judged) {
         if (target.kind !== "vm" || each.word !== "crypto") continue;
         for (const row of each.rows) {
-          if (!["error", "warning"].includes(row.level) || state.level && row.level !== state.level || state.code && row.code !== state.code || state.new === "1" && !row.fresh) continue;
+          if (!["error", "warning"].includes(row.level) || state.level && !hasLevel(row, state.level) || state.state && !hasState(row, state.state) || state.code && row.code !== state.code || state.new === "1" && !row.fresh) continue;
           if (!found.has(row.code)) found.set(row.code, {});
           count(found.get(row.code), each.verdict);
           vms.add(target);
@@ -846,7 +862,7 @@
         h("div", {class: "tools"}, h("label", null, "A row for each ", groupField),
           h("p", {class: "legend"}, h("span", null, h("b", {class: "all"}, "●"), " all addresses"), h("span", null, h("b", {class: "some"}, "◐"), " some addresses"), h("span", null, "blank: closed; * is every port, the firewall does not block"))),
         h("div", {class: "scroll", tabindex: "0", role: "region", "aria-label": "Firewall exposure, hosts by ports"},
-          h("table", {class: "exposure"}, h("caption", {class: "unseen"}, "Inbound ports that are open, by hosts"),
+          h("table", {class: columns.length > 12 ? "exposure many" : "exposure"}, h("caption", {class: "unseen"}, "Inbound ports that are open, by hosts"),
             h("thead", null, h("tr", null, h("th", {scope: "col"}, grouping === "same" ? "Hosts" : "Cluster"), columns.map((port) => h("th", {scope: "col"}, port)))),
             h("tbody", null, body))),
       ],

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ansible_collections.fleetcare.esxi.plugins.module_utils._client.prefetch import Prefetch, Wish
 from ansible_collections.fleetcare.esxi.plugins.module_utils._client.properties import NOT_UNDERSTOOD, collect
 from ansible_collections.fleetcare.esxi.plugins.module_utils._client.session import Session
-from tests.unit.client.test_properties import NTPD, SSHD, Server, fleet, host
+from tests.unit.client.test_properties import NTPD, SSHD, Server, fleet, host, system
 
 ARRAY = "serviceInfo.service"
 THROUGH = "configManager.serviceSystem/"
@@ -39,7 +39,17 @@ def is_one_readers(paths: list[str]) -> bool:
 
 paths_of_one = st.lists(st.sampled_from(PATHS), unique=True, max_size=5).filter(is_one_readers).map(tuple)
 wishes = st.lists(st.builds(Wish, paths_of_one, st.sampled_from(SHRINKS)), min_size=1, max_size=4)
-servers = st.fixed_dictionaries({"keyed": st.sampled_from(["answer", "refuse", "refuse each", "omit"]), "page": st.sampled_from([1, 1000])})
+# Who may not read an array may not read its elements either.
+DENIED = (ARRAY, NTPD, SSHD)
+servers = st.fixed_dictionaries(
+    {
+        "keyed": st.sampled_from(["answer", "refuse", "refuse each", "omit"]),
+        "page": st.sampled_from([1, 1000]),
+        "missing": st.sampled_from(
+            [{}, {host(0): dict.fromkeys(("name", *DENIED), "NoPermission"), system(1): dict.fromkeys(DENIED, "Away")}]
+        ),
+    }
+)
 
 
 @settings(deadline=None)
@@ -56,7 +66,8 @@ def test_each_reader_gets_what_it_would_have_read_alone(wanted: list[Wish], how:
         assert {ref: row.values for ref, row in served.items()} == {ref: row.values for ref, row in alone.items()}
         assert {ref: row.missing for ref, row in served.items()} == {ref: row.missing for ref, row in alone.items()}
     assert len(server.calls) == asked
-    assert [prefetched.told(ref, THROUGH + ARRAY) for ref in refs] == [2 if tells else None] * 3
+    told = [2 if tells and system(number) not in how["missing"] else None for number in range(3)]
+    assert [prefetched.told(ref, THROUGH + ARRAY) for ref in refs] == told
 
 
 def test_what_nobody_wants_is_not_kept() -> None:

@@ -83,7 +83,7 @@ class Server:
                     values[path] = self.objects[ref][path]
             elif self.keyed == "refuse each":
                 missing[path] = "InvalidProperty"
-            elif self.keyed == "answer" and ref not in self.omit_for:
+            elif self.keyed == "answer" and ref not in self.omit_for and path not in missing:
                 elements = {item["key"]: item for item in self.objects[ref].get(found[1], [])}
                 if found[2] in elements:
                     values[path] = elements[found[2]]

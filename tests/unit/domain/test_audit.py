@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import datetime
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given
@@ -34,6 +34,12 @@ class Mend:
 
     def describe(self) -> dict[str, Any]:
         return {"change": self.name, "servers": ["192.0.2.1", "192.0.2.2"]}
+
+
+@dataclass(frozen=True)
+class Otherwise(Mend):
+    name: str = "otherwise"
+    fallback: ClassVar[bool] = True
 
 
 def found(level: str, code: str = "", *, lasting: bool = False) -> Finding:
@@ -83,6 +89,20 @@ def test_what_could_not_be_judged(failure: Any, verdict: str, code: str) -> None
     judgement = audit.judged(None, None, failure)
     assert (judgement["verdict"], judgement["findings"][0]["code"]) == (verdict, code)
     assert judgement["failure"]["cause"] == judgement["findings"][0]["text"]
+
+
+def test_an_exception_for_others_does_not_change_why_something_could_not_be_judged() -> None:
+    for failure, verdict in ((HostUnreachable("away"), "unreachable"), (ServerFault("no"), "failed")):
+        target = part(audit.judged(None, None, failure))
+        audit.excused([target], with_exceptions({"feature": "license"}), TODAY)
+        assert target["judgements"]["ntp"]["verdict"] == verdict
+        made = audit.worst([{"verdict": "compliant"}, target["judgements"]["ntp"]])
+        assert made["verdict"] == verdict and made["failure"]["cause"] == failure.cause
+
+
+def test_a_second_way_that_is_only_taken_if_the_first_is_refused_is_no_change_to_come() -> None:
+    plan = Plan(observed=0, findings=(found("error"),), changes=(Mend(), Otherwise()))
+    assert [each["change"] for each in audit.judged(plan, Plan(observed=1), None)["changes"]] == ["mend"]
 
 
 def test_errors_that_are_findings_are_no_failure() -> None:

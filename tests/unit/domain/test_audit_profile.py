@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.audit_controls import CONTROLS
 from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.audit_profile import Group, parse
 from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.errors import BadInput
 from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.report_model import WORDS
+from ansible_collections.fleetcare.esxi.plugins.module_utils._features.audit import CODES
 
 GROUP: dict[str, Any] = {"name": "dmz", "esxi_hostname": ["dmz-*"], "features": {"ntp": {"max_skew": 2}}}
 EXCEPTION: dict[str, Any] = {"id": "E", "owner": "o", "reason": "r", "expires": "2026-12-31", "feature": "ntp"}
@@ -105,6 +107,15 @@ def test_the_fingerprint_goes_by_the_content() -> None:
         ({"exceptions": [{**EXCEPTION, "feature": ""}]}, "would excuse everything"),
         ({"exceptions": [{**EXCEPTION, "groups": ["nobody"]}]}, "names the group 'nobody'"),
         ({"exceptions": [EXCEPTION, EXCEPTION]}, "exceptions has 'E' twice"),
+        (
+            {"exceptions": [{**EXCEPTION, "codes": ["clock_skwed"]}]},
+            "exception E.codes has 'clock_skwed', which is not known. Did you mean clock_skewed?",
+        ),
+        ({"exceptions": [{**EXCEPTION, "codes": ["zzz"]}]}, "docs/findings.md lists the codes."),
+        (
+            {"controls": [{"id": "S-1", "guide": "g", "title": "t", "source": "s", "codes": ["clock_skewd"]}]},
+            "control S-1.codes has 'clock_skewd'",
+        ),
         ({"controls": [{"id": "S-1", "guide": "g", "title": "t", "source": "s"}]}, "has no codes"),
         ({"controls": [{"id": "S-1", "guide": "g", "title": "t", "codes": ["c"]}]}, "has no source"),
     ],
@@ -112,7 +123,7 @@ def test_the_fingerprint_goes_by_the_content() -> None:
 def test_what_is_wrong_is_said_with_its_place_and_the_cure(change: Any, said: str) -> None:
     data = {**PROFILE, **change} if isinstance(change, dict) else change
     with pytest.raises(BadInput) as problem:
-        parse(data, WORDS)
+        parse(data, WORDS, ("clock_skewed", "ntpd_stopped"))
     assert said in problem.value.sentence and problem.value.sentence.startswith("profile: ") and problem.value.hint
 
 
@@ -132,3 +143,10 @@ def test_whatever_is_given_is_a_profile_or_one_sentence(data: Any) -> None:
         parse(data, WORDS)
     except BadInput as problem:
         assert problem.hint and "\n" not in problem.sentence
+
+
+def test_every_code_that_controls_and_exceptions_may_name_is_known() -> None:
+    assert {code for control in CONTROLS for code in control.codes} <= set(CODES)
+    # One of each feature, and the audit's own.
+    assert {"clock_skewed", "key_expired", "lockout_refused", "cpu_known_bad", "still_locked", "not_reached"} <= set(CODES)
+    assert len(CODES) == len(set(CODES)) > 100

@@ -139,6 +139,15 @@ def test_a_new_vm_that_took_the_name_of_an_older_one() -> None:
     assert result["vc-1.example.com", "vm", "vm-9", "crypto", "key_lost"]["new"] is True
 
 
+def test_a_name_that_several_share_makes_nobody_known_again() -> None:
+    trouble = {"verdict": "not_compliant", "findings": [{"level": "error", "code": "key_lost", "text": "gone"}]}
+    previous, report = audit(FIRST, hosts=0, vms=2), audit(SECOND, hosts=0, vms=1)
+    for target, moid in zip([*previous["targets"], *report["targets"]], ("vm-1", "vm-2", "vm-3"), strict=True):
+        target.update(name="web", moid=moid, judgements={"crypto": trouble})
+    (finding,) = keys_of(reports.compared(report, previous)).values()
+    assert finding["new"] is True
+
+
 def test_an_endpoint_set_up_anew_has_given_the_ids_to_other_hosts() -> None:
     previous, report = audit(FIRST, hosts=6, vms=0), audit(SECOND, hosts=6, vms=0)
     ids = [target["moid"] for target in report["targets"]]
@@ -177,6 +186,8 @@ def test_two_findings_of_one_code_keep_their_own_days() -> None:
     second["targets"][0]["judgements"]["ntp"]["findings"][1]["since"] = SECOND
     third = reports.compared(one_host(THIRD, "esx-1", "host-1", "80/tcp", "22/tcp"), second)
     assert [each["since"] for each in found_in(third)] == [SECOND, FIRST]
+    other = reports.compared(one_host(THIRD, "esx-1", "host-1", "443/tcp"), second)
+    assert [each["since"] for each in found_in(other)] == [FIRST], "in other words, the trouble is as old as the oldest of them"
 
 
 def test_a_newer_report_is_none_before() -> None:

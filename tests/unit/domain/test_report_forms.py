@@ -115,6 +115,17 @@ def test_no_cell_is_a_formula_and_no_name_breaks_a_row(names: list[str]) -> None
             assert not cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n")), cell
 
 
+def test_what_an_expired_exception_covered_is_open_and_what_is_resolved_has_its_owner() -> None:
+    report = one("not_compliant", finding(exception="EX-1"))
+    report["exceptions"][0]["status"] = "expired"
+    for feature in report["features"]:
+        feature["owner"] = f"{feature['word']} team"
+    rows = rows_of(report)
+    assert [(row["state"], row["exception"]) for row in rows[1:2]] == [("open", "EX-1")]
+    resolved = [(row["feature"], row["owner"]) for row in rows if row["state"] == "resolved"]
+    assert resolved and all(owner == f"{word} team" for word, owner in resolved)
+
+
 def test_what_nobody_judged_is_a_row() -> None:
     report = sample(1, 0)
     report["slices"] = {"of": 2, "present": [1]}
@@ -172,6 +183,7 @@ def test_a_case_a_target_and_each_failure_where_it_belongs(seed: int, levels: se
         if suite.name != "audit":
             known = (counts[suite.name], *(counts[f"{suite.name} {kind}"] for kind in ("failure", "error", "skipped")))
             assert (suite.tests, suite.failures, suite.errors, suite.skipped) == known
+    assert set(ElementTree.fromstring(text.encode("utf-8")).attrib) == {"name", "tests", "failures", "errors"}
     assert (xml.tests, xml.failures, xml.errors) == tuple(sum(getattr(s, n) for s in xml) for n in ("tests", "failures", "errors"))
     # The gate and the pipeline agree.
     assert bool(report_gate.gate(report, levels)) == bool(xml.failures or xml.errors)
@@ -200,6 +212,15 @@ def test_an_exception_is_skipped_and_says_why() -> None:
     report["targets"][0]["judgements"]["ntp"]["verdict"] = "not_compliant"
     (failure,) = cases_of(parsed(report), "ntp")["esx-0001.example.com"].result
     assert isinstance(failure, junitparser.Failure) and failure.message == "ntpd is stopped"
+
+
+def test_what_is_excused_is_no_reason_of_a_failure() -> None:
+    report = one("not_compliant", finding(text="excused", exception="EX-1"), finding("warning", text="open"))
+    (failure,) = cases_of(parsed(report), "ntp")["esx-0001.example.com"].result
+    assert failure.message == "open" and "excused" not in failure.text
+    assert "excused" in cases_of(parsed(report), "ntp")["esx-0001.example.com"].system_out
+    text = report_text.text(report)
+    assert "warning     1 ntp ntpd_stopped" in text and "error       1" not in text
 
 
 def test_the_worst_open_finding_is_the_message() -> None:

@@ -167,8 +167,20 @@ def test_a_slice_run_again_takes_the_place_of_the_older_one() -> None:
     old["targets"] = old["targets"][:1]
     old["targets"][0]["judgements"] = {"ntp": {"verdict": "failed", "failure": FAILURE}}
     old["endpoints"][0]["failure"] = FAILURE
+    gone = {**old["targets"][0], "name": "scrapped.example.com", "moid": "host-9999"}
+    old["targets"].append(gone)
     for order in itertools.permutations([*slices, old]):
         assert plain(reports.merged(list(order))) == plain(report)
+
+
+@pytest.mark.parametrize("turn", (1, -1))
+def test_where_two_whole_reports_overlap_the_newer_one_tells_of_a_host(turn: int) -> None:
+    older, newer = whole(2), whole(2)
+    older["generated"], newer["generated"] = "2026-11-22T02:00:00Z", "2026-11-22T03:00:00Z"
+    newer["targets"] = newer["targets"][:1]
+    newer["targets"][0]["judgements"] = {"ntp": {"verdict": "failed", "failure": FAILURE}}
+    found = reports.merged([older, newer][::turn])["targets"]
+    assert found == [newer["targets"][0], *older["targets"][1:]]
 
 
 def test_a_missing_slice_stays_visible() -> None:
