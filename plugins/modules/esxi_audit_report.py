@@ -129,7 +129,7 @@ verdict:
   description: How it stands, in one line, as for the subject of a mail.
   returned: when the reports can be read
   type: str
-  sample: "Bonn: 12 of 1000 hosts not as they should be"
+  sample: "Bonn: 12 of 1000 hosts not right"
 summary:
   description: The counts of the report.
   returned: when the reports can be read

@@ -53,8 +53,13 @@ class ReportFiles(ActionBase):  # type: ignore[misc] # ansible-core has no types
         dest = self._full(options["dest"])
         folder = Folder(dest, check)
         report = merged([self._read(path) for path in options["reports"]], different_profiles=options["different_profiles"])
+        warnings = []
         if options["previous"]:
-            report = compared(report, self._read(options["previous"]))
+            previous = self._read(options["previous"])
+            if {each["name"] for each in report["endpoints"]} & {each["name"] for each in previous["endpoints"]}:
+                report = compared(report, previous)
+            else:
+                warnings.append(f"Nothing is compared: the report before, {options['previous']}, is of other endpoints ({previous['site']}).")
         # In their order, whatever the order in formats.
         files = {each: options["basename"] + ending for each, ending in ENDINGS.items() if each in options["formats"]}
         paths = {each: os.path.join(dest, name) for each, name in files.items()}
@@ -77,7 +82,7 @@ class ReportFiles(ActionBase):  # type: ignore[misc] # ansible-core has no types
                 changed = True
                 if not check:
                     folder.write(files[each], content, mode)
-        return {**_told(report, levels, options["fail_on_findings"], text), "changed": changed, "files": paths}
+        return {**_told(report, levels, options["fail_on_findings"], text), "changed": changed, "files": paths, "warnings": warnings}
 
     def _full(self, path: str) -> str:
         """A relative one begins where the playbook is, as with any other task on this machine."""

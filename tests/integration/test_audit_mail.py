@@ -71,7 +71,7 @@ def test_the_page_arrives_byte_for_byte(box: Mailbox, report: str, page: pathlib
     assert result["msg"] == f"Sent to ops@example.com, sec@example.com, boss@example.com by 127.0.0.1:{box.port}."
     found = box.mail()
     assert box.got[0].rcpt_tos == ["ops@example.com", "sec@example.com", "boss@example.com"] and box.got[0].mail_from == "audit@example.com"
-    assert found["Subject"] == result["subject"] == "Audit of Köln-Mülheim 東京: 1 of 6 hosts and VMs not as they should be"
+    assert found["Subject"] == result["subject"] == "Audit of Köln-Mülheim 東京: 1 of 6 hosts and VMs not right"
     assert found["From"] == "Fleet audit <audit@example.com>"
     assert found["To"].addresses[1].display_name == "Prüfung"
     assert found["Cc"] == "boss@example.com" and found["Auto-Submitted"] == "auto-generated"

@@ -128,7 +128,7 @@ def test_the_gate_fails_when_all_is_written(tmp_path: pathlib.Path) -> None:
     )[0]
     assert not passes.get("failed") and passes["gate"] == {"passed": True, "reasons": []}
     assert fails["failed"] and fails["msg"].startswith(
-        "The audit does not pass at error and warning: ntp: 1 is not as it should be (esx-0001.example.com). The files are written.\nBonn: "
+        "The audit does not pass at error and warning: ntp: 1 is not right (esx-0001.example.com). The files are written.\nBonn: "
     )
     assert sorted(os.listdir(tmp_path / "fails")) == sorted(os.listdir(tmp_path / "passes")) and fails["changed"]
     assert not told.get("failed") and told["gate"]["passed"] is False

@@ -18,8 +18,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 SCENARIO_FILES = sorted((ROOT / "tests/simulator/scenarios").glob("*.yml"))
 SCENARIOS = [path.stem for path in SCENARIO_FILES]
 ALL_MODULES = sorted(path.stem for path in (ROOT / "plugins/modules").glob("*.py"))
-# They ask no vSphere: a key server, none at all; test_kms_key_info.py and test_esxi_kickstart.py look at their check runs.
-OTHER_SERVERS = ["esxi_kickstart", "kms_key_info"]
+# They ask no vSphere: a key server, a mail server, none at all; test_kms_key_info.py, test_esxi_kickstart.py, test_audit_report.py and
+# test_audit_mail.py look at their check runs. esxi_audit has no other runs: test_esxi_audit.py plays it in every scenario.
+# esxi_share runs the modules here: test_inventory_plays.py.
+OTHER_SERVERS = ["esxi_audit", "esxi_audit_mail", "esxi_audit_report", "esxi_kickstart", "esxi_share", "kms_key_info"]
 # What each module is asked for; a module without an entry fails the first test below.
 WISHES: dict[str, list[dict[str, Any]]] = {
     "esxi_acceptance_info": [{}, {"packages": True}],

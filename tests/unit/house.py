@@ -307,7 +307,9 @@ def _may_import(tree: Tree, path: str) -> set[str]:
             # Words and counts of a report are said once.
             return {*standard, f"{UTILS}._domain.report_model"}
         # On the control node, inside Ansible: nothing of what a module is made of.
-        return {*standard, "ansible.constants", "ansible.plugins.action", "ansible.utils.display", PLUGIN_UTILS}
+        # cryptography: ansible-core itself needs it, so that it is there wherever a play is run.
+        of_ansible = {"ansible.constants", "ansible.playbook.task_include", "ansible.plugins.action", "ansible.utils.display"}
+        return {*standard, *of_ansible, "cryptography.fernet", PLUGIN_UTILS}
     return {"__future__"}
 
 

@@ -43,6 +43,6 @@ def _reasons(report: Mapping[str, Any], fail_levels: Collection[str]) -> Iterato
                 unjudged.setdefault(word, []).append(part["name"])
             elif fails(judged, fail_levels, active):
                 bad.setdefault(word, []).append(part["name"])
-    for found, what in ((bad, ("is not as it should be", "are not as they should be")), (unjudged, ("was not judged", "were not judged"))):
+    for found, what in ((bad, ("is not right", "are not right")), (unjudged, ("was not judged", "were not judged"))):
         for word, names in found.items():
             yield f"{word}: {len(names)} {what[len(names) > 1]} ({listed(sorted(names), 3)})"

@@ -14,6 +14,8 @@ from typing import Any
 from .report_model import LEVELS, UNJUDGED, UNTOLD, VERDICT_NAMES, VERDICTS, excused, missing_sentences, parts, plain
 
 WIDTH = 100
+# In place of a level: nobody knows how bad it is.
+_SHORT = {"not_reached": "unreachable", "not_judged": "not judged"}
 LINES = 40
 _TROUBLES, _EXCEPTIONS, _ENDPOINTS, _FILES = 8, 3, 4, 6
 
@@ -45,9 +47,9 @@ def verdict(report: Mapping[str, Any]) -> str:
         reasons.append(f"{lost} of {_count(len(report['endpoints']), 'endpoint')} not judged")
     if bad:
         both = f"{targets} hosts and VMs" if summary["hosts"] and summary["vms"] else _who(summary)
-        reasons.append(f"{bad} of {both} not as {'it' if targets == 1 else 'they'} should be")
+        reasons.append(f"{bad} of {both} not right")
     elif targets:
-        reasons.append(f"{_who(summary)} as {'it' if targets == 1 else 'they'} should be")
+        reasons.append(f"{_who(summary)} right")
     else:
         reasons.append("nothing was judged")
     return plain(f"{report['site']}: " + ", ".join(reasons))
@@ -130,7 +132,7 @@ def _troubles(report: Mapping[str, Any]) -> Iterator[str]:
         rank, word, code = key
         new = f" ({fresh[key]} new)" if fresh[key] and report["since"] else ""
         who = ", ".join(list(names.values())[:3]) + (" ..." if len(names) > 3 else "")
-        lines.append(f"{LEVELS[rank] if rank >= 0 else 'unknown':<8}{len(names):>5} {f'{word} {code}'.strip():<30.30}{new} {who}")
+        lines.append(f"{_SHORT.get(code) or LEVELS[rank]:<11}{len(names):>5} {f'{word} {code}'.strip():<30.30}{new} {who}")
     yield from _few(lines, _TROUBLES, "codes")
 
 
@@ -146,7 +148,7 @@ def _waiting(report: Mapping[str, Any]) -> Iterator[str]:
     owners: Counter[str] = Counter()
     for word, counts in summary.items():
         if counts.get("not_compliant"):
-            owners[about.get(word, {}).get("owner") or f"whoever looks after {word}"] += counts["not_compliant"]
+            owners[about.get(word, {}).get("owner") or f"no owner named for {word}"] += counts["not_compliant"]
     if roles or owners:
         yield ""
     if roles:

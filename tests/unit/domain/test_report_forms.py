@@ -220,7 +220,7 @@ def test_what_is_excused_is_no_reason_of_a_failure() -> None:
     assert failure.message == "open" and "excused" not in failure.text
     assert "excused" in cases_of(parsed(report), "ntp")["esx-0001.example.com"].system_out
     text = report_text.text(report)
-    assert "warning     1 ntp ntpd_stopped" in text and "error       1" not in text
+    assert "warning        1 ntp ntpd_stopped" in text and "error       1" not in text
 
 
 def test_the_worst_open_finding_is_the_message() -> None:
@@ -260,7 +260,7 @@ def test_the_gate_names_a_few() -> None:
         target["judgements"] = {"ntp": {"verdict": "not_compliant"}}
     report["targets"][0]["judgements"]["license"] = {"verdict": "unreachable"}
     assert report_gate.gate(report, ["error"]) == [
-        "ntp: 6 are not as they should be (esx-0001.example.com, esx-0002.example.com, esx-0003.example.com and 3 more)",
+        "ntp: 6 are not right (esx-0001.example.com, esx-0002.example.com, esx-0003.example.com and 3 more)",
         "license: 1 was not judged (esx-0001.example.com)",
     ]
     assert report_gate.gate(report, ["note"]) == ["license: 1 was not judged (esx-0001.example.com)"]
@@ -313,7 +313,7 @@ def test_the_text_as_it_is_read() -> None:
     report["exceptions"][0].update(status="expired", findings=2)
     report["summary"] = summary(report)
     assert report_text.text(report, ["/srv/audit/report.html"]) == (
-        "Bonn: 2 of 2 hosts and VMs not as they should be\n"
+        "Bonn: 2 of 2 hosts and VMs not right\n"
         "2 errors, 1 warning, 0 notes, since 2026-11-15T03:00:00Z: 1 new, 1 resolved\n"
         "audited 2026-11-22T03:00:00Z by bonn.yml\n"
         "\n"
@@ -321,9 +321,9 @@ def test_the_text_as_it_is_read() -> None:
         "Licences         1 right\n"
         "Encrypted VMs    1 need somebody\n"
         "\n"
-        "error       1 crypto key_lost                vm-0001\n"
-        "error       1 ntp ntpd_stopped               (1 new) esx-0001.example.com\n"
-        "warning     1 ntp clock_not_synced           esx-0001.example.com\n"
+        "error          1 crypto key_lost                vm-0001\n"
+        "error          1 ntp ntpd_stopped               (1 new) esx-0001.example.com\n"
+        "warning        1 ntp clock_not_synced           esx-0001.example.com\n"
         "\n"
         "a role repairs: esxi_ntp_align (1)\n"
         "waits for: storage team (1)\n"
@@ -335,9 +335,9 @@ def test_the_text_as_it_is_read() -> None:
 
 
 VERDICTS: dict[str, tuple[dict[str, Any], str]] = {
-    "all fine": ({}, "Bonn: 1 host as it should be"),
+    "all fine": ({}, "Bonn: 1 host right"),
     "nothing": ({"targets": []}, "Bonn: nothing was judged"),
-    "a slice": ({"slices": {"of": 2, "present": [2]}}, "Bonn: slices are missing, 1 host as it should be"),
+    "a slice": ({"slices": {"of": 2, "present": [2]}}, "Bonn: slices are missing, 1 host right"),
 }
 
 
@@ -354,7 +354,7 @@ def test_machines_that_share_a_name_are_counted_apart() -> None:
     for target in report["targets"]:
         target["judgements"] = {"ntp": {"verdict": "not_compliant", "findings": [finding(), finding(text="again")]}}
     report["summary"] = summary(report)
-    assert "error       3 ntp ntpd_stopped               esx-1, esx-1, esx-1" in report_text.text(report)
+    assert "error          3 ntp ntpd_stopped               esx-1, esx-1, esx-1" in report_text.text(report)
 
 
 def test_a_slice_that_could_not_log_in_is_told_with_its_number() -> None:
