@@ -24,8 +24,7 @@ description:
 options:
   step:
     description:
-      - Which of the two tasks it is, one directly after the other.
-      - Both are registered as the name of the module with C(_result) after it, with O(composed=true) as C(esxi_remediate_result).
+      - Which of the two tasks it is, one directly after the other in the same role.
     type: str
     choices: [enlist, run]
     required: true
@@ -62,7 +61,7 @@ EXAMPLES = r"""
     modules: [esxi_ntp_align]
   vars:
     ansible_connection: local
-  register: esxi_ntp_align_result
+  register: __esxi_ntp_align_enlisted
 
 - name: One run an endpoint, and for each host what is its own
   fleetcare.esxi.esxi_share:

@@ -84,7 +84,7 @@ def composed(modules: Sequence[str], jobs: Sequence[Mapping[str, Any]], parts: S
             "result": {name: value for name, value in part.items() if name not in ("diff", "warnings")},
         }
     failed = {name: entry for name, entry in entries.items() if entry["status"] == "failed"}
-    told = "; ".join(f"{name}: {entry['msg']}" for name, entry in entries.items() if entry["status"] != "skipped")
+    told = "; ".join(f"{name}: {entry['msg'].rstrip('.')}" for name, entry in entries.items() if entry["status"] != "skipped") + "."
     whole: dict[str, Any] = {**entries, "changed": any(entry["changed"] for entry in entries.values()), "msg": told}
     if not results:
         names = ", ".join(f"{module}_..." for module in modules)
@@ -92,7 +92,11 @@ def composed(modules: Sequence[str], jobs: Sequence[Mapping[str, Any]], parts: S
             failed=True, msg=f"Nothing is asked for. Set variables of at least one feature ({names}); the README of its role lists them."
         )
     elif failed:
-        whole["msg"] = f"{len(failed)} of {len(results)} features failed. " + "; ".join(f"{n}: {e['trouble']}" for n, e in failed.items())
+        whole["msg"] = (
+            f"{len(failed)} of {len(results)} features failed. "
+            + "; ".join(f"{n}: {e['trouble'].rstrip('.')}" for n, e in failed.items())
+            + "."
+        )
         away = all(results[name].get("unreachable") for name in failed)
         whole["unreachable" if away else "failed"] = True
     diffs = [part["diff"] for part in parts if part.get("diff")]

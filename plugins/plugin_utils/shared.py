@@ -8,15 +8,16 @@ the list: not one that a condition, a tag, ``--limit``, ``serial``, an earlier f
 the first host that comes works for all on the list that ask for the same; others that come meanwhile take another endpoint, or
 wait; each then takes what is its own. So as many endpoints are worked on at a time as Ansible has forks.
 
-What a host asks for, passwords too, is in its registered result until ``run`` replaces that: in the memory of Ansible, as the
-variables are from which it was made, and hidden from callbacks by ``no_log``. Only results lie in files, in Ansible's own folder
-for this play. Private to this collection.
+What a host asks for and what came of it lies in files of Ansible's own folder for this run. What it asks for holds passwords: it
+is encrypted with a key that is in the memory of this run and nowhere else, so that neither a variable nor a file shows it.
+Private to this collection.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import uuid
@@ -24,6 +25,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ansible import constants
+from ansible.playbook.task_include import TaskInclude
+from cryptography.fernet import Fernet, InvalidToken
 
 from .option_names import COMMON, OWN, VM_MODULES
 from .own_result import composed, own_result, without_noise
@@ -32,14 +35,19 @@ from .waves import ModuleInWaves
 COLLECTION = "fleetcare.esxi"
 _COMPOSER = "esxi_remediate"
 _SELECTION = ("esxi_hostname", "cluster_name", "datacenter", "folder", "vm_name", "vm_moid")
-_KEYWORDS = ("check_mode", "diff", "environment", "become", "become_method", "become_user", "async_val", "no_log")
-_MARK = "fleetcare.esxi.enlisted"
-# How a job selects: hosts by the names of inventory hosts, the endpoint itself, or as the options say.
-NAMED, ITSELF, AS_SAID = "named", "itself", "as_said"
+_KEYWORDS = ("check_mode", "diff", "environment", "become", "become_method", "become_user", "no_log")
+# Ansible loads this file before it starts the process of a task, so that all of a run have the same one. Where that is not so,
+# a host finds that it is not on the list, and has a run of its own.
+_KEY = Fernet.generate_key()
+# Its library gets ready with the first use: here once, and not again in the process of each host.
+Fernet(_KEY).decrypt(Fernet(_KEY).encrypt(b""))
+_WRITTEN = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+# How a job selects: hosts by the names of inventory hosts, or as the options say.
+NAMED, AS_SAID = "named", "as_said"
 
 
 class SharedTask(ModuleInWaves):
-    """``modules``: what to run, one after the other. ``step``: enlist or run, both registered under the same name."""
+    """``modules``: what to run, one after the other. ``step``: enlist or run."""
 
     def run(self, tmp: Any = None, task_vars: Any = None) -> Any:
         variables = task_vars or {}
@@ -49,22 +57,30 @@ class SharedTask(ModuleInWaves):
         if unknown or not modules or given.get("step") not in ("enlist", "run"):
             what = f"modules names {unknown[0]!r}, which is none of {', '.join(sorted(OWN))}" if unknown else "modules or step is missing"
             return {"failed": True, "msg": f"esxi_share: {what}. Use the roles of {COLLECTION}, which know what to say here."}
+        if self._task.async_val:
+            return {"failed": True, "msg": "esxi_share: a task in the background cannot share its run; leave async out. Nothing was done."}
         several = bool(given.get("composed"))
-        mine = None
-        if given["step"] == "run":
-            mine = _enlistment(variables.get(_registered(modules, several)), variables["inventory_hostname"])
+        board = Board.of_this_play()
+        place = _place(self._task)
+        host = str(variables["inventory_hostname"])
+        if given["step"] == "enlist":
+            part = self._enlisted(modules, variables, several)
+            if part["trouble"]:
+                return {"failed": True, "msg": part["trouble"]}
+            board.enlist(place, part)
+            return {"changed": False, **{name: part[name] for name in ("alone", "connection", "interpreter")}}
+        mine = board.enlisted(place, host)
         # None to run: begun in the middle of the role, so that nobody is on a list.
         part = mine or self._enlisted(modules, variables, several)
         if part["trouble"]:
             return {"failed": True, "msg": part["trouble"]}
-        if given["step"] == "enlist":
-            about = {name: part[name] for name in ("alone", "connection", "interpreter")}
-            return {"changed": False, **about, _MARK: part, "_ansible_no_log": True}
         if part["alone"] and several:
             return {"changed": False, "alone": True}
-        if mine is None or part["alone"] or self._task.async_val:
+        if mine is None or part["alone"]:
             return self._alone(part, variables)
-        return self._together(part, variables)
+        result = self._together(part, board, place, variables)
+        board.leave(place, host)
+        return result
 
     # ---- what a host asks for -----------------------------------------------------------------------------------------------
 
@@ -100,19 +116,15 @@ class SharedTask(ModuleInWaves):
                 if name in variables:
                     raw[option] = variables[name]
                     break
-        omitted = variables.get("omit")
-        options = {name: _plain(value) for name, value in self._templar.template(raw).items() if not _same(value, omitted)}
+        options = _plain(_without(self._templar.template(raw), variables.get("omit")))
         return {"module": module, "options": options, "manner": self._manner(module, options, variables)}
 
     def _manner(self, module: str, options: Mapping[str, Any], variables: Mapping[str, Any]) -> str:
         host = variables["inventory_hostname"]
         if module in VM_MODULES or host in constants.LOCALHOST or any(options.get(name) for name in _SELECTION):
             return AS_SAID
-        endpoint = options.get("hostname") or self._from_environment("VMWARE_HOST", "VMWARE_SERVER")
-        if not endpoint:
-            return AS_SAID
-        own = {host, variables.get("ansible_host"), variables.get("esxi_hostname")}
-        return ITSELF if str(endpoint).lower() in {str(name).lower() for name in self._templar.template(list(filter(None, own)))} else NAMED
+        # A stand-alone host takes the one name that it is given for its own.
+        return NAMED if options.get("hostname") or self._from_environment("VMWARE_HOST", "VMWARE_SERVER") else AS_SAID
 
     def _from_environment(self, *names: str) -> str:
         said: dict[str, Any] = {}
@@ -124,16 +136,19 @@ class SharedTask(ModuleInWaves):
         """What vCenter calls this host, or why that cannot be known."""
         host = variables["inventory_hostname"]
         given = variables.get("esxi_hostname")
-        if given is None:
-            return str(host), ""
-        found = self._templar.template(given)
+        found = host if given is None else self._templar.template(given)
         names = found if isinstance(found, list) else [found]
-        if len(names) != 1 or not str(names[0]).strip() or any(sign in str(names[0]) for sign in "*?["):
+        if len(names) == 1 and str(names[0]).strip() and not any(sign in str(names[0]) for sign in "*?["):
+            return str(names[0]).strip(), ""
+        if given is None:
             return "", (
-                f"{host}: the variable esxi_hostname of this inventory host is {_plain(found)!r}, and not the name of one host. "
-                "Let it be the name that vCenter shows, or leave it out where that is the name in the inventory."
+                f"{host}: what this inventory host is called has a sign of a pattern in it, and is not the name of one host. "
+                "Let its variable esxi_hostname be the name that vCenter shows."
             )
-        return str(names[0]).strip(), ""
+        return "", (
+            f"{host}: the variable esxi_hostname of this inventory host is {_plain(found)!r}, and not the name of one host. "
+            "Let it be the name that vCenter shows, or leave it out where that is the name in the inventory."
+        )
 
     # ---- the work -----------------------------------------------------------------------------------------------------------
 
@@ -143,40 +158,36 @@ class SharedTask(ModuleInWaves):
             return results[0]
         return self._own(results, mine, first=True)
 
-    def _together(self, mine: dict[str, Any], variables: Any) -> dict[str, Any]:
-        board = Board.of_this_play()
+    def _together(self, mine: dict[str, Any], board: Board, place: str, variables: Any) -> dict[str, Any]:
         listed = None
         while True:
             group: list[dict[str, Any]] = []
             claim = None
             with board.locked() as taken:
                 if mine["token"] not in taken or not board.is_over(taken[mine["token"]]):
-                    listed = listed or _groups(mine, variables)
+                    listed = listed or _groups(mine, board.list(place), variables.get("ansible_play_batch") or ())
                     # With the strategy free, some of a group may have begun before others had come.
                     left = ([each for each in one if each["token"] not in taken] for one in listed)
                     group = next(filter(None, left), [])
                     claim = board.take([each["token"] for each in group]) if group else None
             if claim is None:
-                found = board.result(mine["token"])
-                return found or {
-                    "failed": True,
-                    "msg": f"{mine['name']}: the task that worked for this host and others was ended before it was over. What of this "
-                    "host was changed is not known. Run the play again, with --check to see it.",
-                }
+                return board.result(mine["token"]) or {"failed": True, "msg": _cut_short(mine, "it was ended")}
             with claim:
                 raw: dict[str, Any] | None = None
                 try:
                     results = self._work(group, variables)
-                    for number, each in enumerate(group):
-                        own = self._own(results, each, first=number == 0)
+                    untold = True
+                    for each in group:
+                        own = self._own(results, each, first=untold)
+                        untold = untold and bool(own.get("skipped"))
                         if each["token"] == mine["token"]:
                             raw = own
                         claim.publish(each["token"], own)
                 except BaseException as problem:
+                    said = str(problem) or type(problem).__name__
                     for each in group:
-                        claim.publish(
-                            each["token"], {"failed": True, "msg": f"{each['name']}: {problem or type(problem).__name__}"}, anew=False
-                        )
+                        told = f"{each['name']}: {said}" if isinstance(problem, Exception) else _cut_short(each, said)
+                        claim.publish(each["token"], {"failed": True, "msg": told}, anew=False)
                     # Trouble of others is theirs; that a task is out of time, or ended, is its own.
                     if mine in group or not isinstance(problem, Exception):
                         raise
@@ -190,7 +201,7 @@ class SharedTask(ModuleInWaves):
             if job["manner"] == AS_SAID:
                 parts.append(without_noise(result, with_diff=first))
             else:
-                parts.append(own_result(result, mine["name"] if job["manner"] == NAMED else "", job["options"], check=check, first=first))
+                parts.append(own_result(result, mine["name"], job["options"], check=check, first=first))
         return composed(mine["modules"], mine["jobs"], parts) if mine["composed"] else parts[0]
 
     def _work(self, group: Sequence[dict[str, Any]], variables: Any) -> list[dict[str, Any]]:
@@ -201,7 +212,6 @@ class SharedTask(ModuleInWaves):
             if job["manner"] == NAMED:
                 options["esxi_hostname"] = sorted({each["name"] for each in group})
                 options["unknown_hosts"] = "go_on"
-            if job["manner"] != AS_SAID:
                 options["fail_on"] = "any"  # what a host makes of its own trouble is decided host by host
             try:
                 results.append(self._run_module(job["module"], options, variables))
@@ -246,8 +256,35 @@ def _control_node(variables: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _same(value: Any, omitted: Any) -> bool:
-    return isinstance(value, str) and isinstance(omitted, str) and value == omitted
+def _without(value: Any, omitted: Any) -> Any:
+    """Without what is left out on purpose, at any depth, as Ansible does it with the options of a task. Newer ones have done so
+    by now, and know no text that stands for it."""
+    if not isinstance(omitted, str):
+        return value
+    if isinstance(value, Mapping):
+        return {name: _without(each, omitted) for name, each in value.items() if each != omitted}
+    if isinstance(value, (list, tuple)):
+        return [_without(each, omitted) for each in value if each != omitted]
+    return value
+
+
+def _place(task: Any) -> str:
+    """Where the two steps of a role stand in the playbook: the same for all hosts that come there, another for each import,
+    include or entry of ``roles``. A host that was on its way somewhere else when it was stopped is not on the list here."""
+    above, path = task._parent, []
+    while above is not None:
+        path.append(above)
+        above = getattr(above, "_parent", None)
+    # What lies between is made anew for each host where hosts do not wait for each other.
+    said = [each._uuid for each in path if isinstance(each, TaskInclude)] + [each._uuid for each in path[-1:]]
+    return hashlib.sha256(json.dumps([str(each) for each in said]).encode()).hexdigest()[:32]
+
+
+def _cut_short(part: Mapping[str, Any], why: str) -> str:
+    return (
+        f"{part['name']}: the task that worked for this host and others was ended before it was over ({why.rstrip('.')}), so what of this "
+        "host was changed is not known; run the play again, with --check to see it."
+    )
 
 
 def _plain(value: Any) -> Any:
@@ -259,24 +296,15 @@ def _plain(value: Any) -> Any:
     return json.loads(json.dumps(value, default=other))
 
 
-def _registered(modules: Sequence[str], several: bool) -> str:
-    return f"{_COMPOSER if several else modules[0]}_result"
-
-
-def _enlistment(registered: Any, host: str) -> dict[str, Any] | None:
-    found = registered.get(_MARK) if isinstance(registered, Mapping) else None
-    return dict(found) if isinstance(found, Mapping) and found.get("host") == host else None
-
-
-def _groups(mine: dict[str, Any], variables: Mapping[str, Any]) -> list[list[dict[str, Any]]]:
-    """Those on the list that this task can work for, by what they ask for; its own first."""
+def _groups(mine: dict[str, Any], listed: Sequence[dict[str, Any]], batch: Sequence[str]) -> list[list[dict[str, Any]]]:
+    """Those on the list that this task can work for, by what they ask for; its own first, itself in it whatever became of it before."""
     groups: dict[str, list[dict[str, Any]]] = {_wish(mine): []}
-    registered = _registered(mine["modules"], mine["composed"])
-    for host in variables.get("ansible_play_batch") or ():
-        theirs = mine if host == mine["host"] else _enlistment(variables["hostvars"][host].get(registered), host)
-        if theirs is not None and _manner_of_run(theirs) == _manner_of_run(mine):
-            groups.setdefault(_wish(theirs), []).append(theirs)
-    return [group for group in groups.values() if group] or [[mine]]
+    theirs = {each["host"]: each for each in listed if each["host"] in batch}
+    manner = _manner_of_run(mine)
+    for each in ({host: theirs[host] for host in batch if host in theirs} | {mine["host"]: mine}).values():
+        if _manner_of_run(each) == manner:
+            groups.setdefault(_wish(each), []).append(each)
+    return list(groups.values())
 
 
 def _wish(part: Mapping[str, Any]) -> str:
@@ -291,8 +319,9 @@ def _manner_of_run(part: Mapping[str, Any]) -> Any:
 class Board:
     """Who works for whom, in files that all workers of this run of Ansible see and nobody else does.
 
-    ``taken``: a line a host, with the claim that it is part of. A claim is a file that its worker keeps locked as long as it
-    works; the kernel takes that lock away should the worker die. Beside it a file a host, with its result.
+    A folder for each place in the playbook: a file a host, encrypted, with what it asks for there. ``taken``: a line a host, with
+    the claim that it is part of. A claim is a file that its worker keeps locked as long as it works; the kernel takes that lock
+    away should the worker die. Beside it a file a host, with its result.
     """
 
     def __init__(self, folder: str) -> None:
@@ -303,6 +332,36 @@ class Board:
         folder = os.path.join(constants.DEFAULT_LOCAL_TMP, "esxi_share")
         os.makedirs(folder, mode=0o700, exist_ok=True)
         return cls(folder)
+
+    def enlist(self, place: str, part: Mapping[str, Any]) -> None:
+        os.makedirs(os.path.join(self._folder, place), mode=0o700, exist_ok=True)
+        path = self._listed(place, part["host"])
+        with open(os.open(f"{path}.new", _WRITTEN, 0o600), "wb") as file:
+            file.write(Fernet(_KEY).encrypt(json.dumps(part).encode()))
+        os.replace(f"{path}.new", path)
+
+    def enlisted(self, place: str, host: str) -> dict[str, Any] | None:
+        return self._read(self._listed(place, host))
+
+    def list(self, place: str) -> Sequence[dict[str, Any]]:
+        with os.scandir(os.path.join(self._folder, place)) as entries:
+            paths = [entry.path for entry in entries if not entry.name.endswith(".new")]
+        return [part for part in map(self._read, paths) if part is not None]
+
+    def leave(self, place: str, host: str) -> None:
+        with contextlib.suppress(OSError):
+            os.unlink(self._listed(place, host))
+
+    def _listed(self, place: str, host: str) -> str:
+        return os.path.join(self._folder, place, hashlib.sha256(host.encode()).hexdigest())
+
+    def _read(self, path: str) -> dict[str, Any] | None:
+        try:
+            with open(path, "rb") as file:
+                part: dict[str, Any] = json.loads(Fernet(_KEY).decrypt(file.read()))
+                return part
+        except (OSError, InvalidToken):
+            return None
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[dict[str, str]]:
@@ -363,7 +422,5 @@ class Claim:
         path = os.path.join(self._folder, f"{token}.json")
         if not anew and os.path.exists(path):
             return
-        with open(
-            os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), "w", encoding="utf-8"
-        ) as file:
+        with open(os.open(path, _WRITTEN, 0o600), "w", encoding="utf-8") as file:
             json.dump(_plain(result), file)

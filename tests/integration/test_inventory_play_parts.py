@@ -6,12 +6,15 @@ from __future__ import annotations
 
 import os
 import pathlib
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 
+from ansible_collections.fleetcare.esxi.plugins.plugin_utils import shared
 from ansible_collections.fleetcare.esxi.plugins.plugin_utils.own_result import composed, own_result, without_noise
-from ansible_collections.fleetcare.esxi.plugins.plugin_utils.shared import Board
+from ansible_collections.fleetcare.esxi.plugins.plugin_utils.shared import Board, SharedTask
 
 
 def entry(status: str, **more: Any) -> dict[str, Any]:
@@ -117,6 +120,7 @@ def test_several_features() -> None:
     found = composed(["one", "none", "two"], jobs, [good, bad])
     assert found["failed"] is True and found["changed"] is True and found["none"]["status"] == "skipped"
     assert found["msg"] == "1 of 2 features failed. two: 1 host: 1 failed. it refused."
+    assert composed(["one", "two"], jobs, [good, own("esx-5")])["msg"] == "one: 1 host: 1 changed; two: 1 host: 1 compliant."
     assert composed(["one", "two"], jobs, [good, own("esx-3")])["unreachable"] is True
     assert "Nothing is asked for" in composed(["one"], [], [])["msg"]
 
@@ -146,3 +150,87 @@ def test_a_worker_that_dies_leaves_no_host_waiting(tmp_path: pathlib.Path) -> No
     with board.locked() as taken:
         assert board.is_over(taken["a"])
     assert board.result("a") is None
+
+
+def part(host: str, **more: Any) -> dict[str, Any]:
+    jobs = [{"module": "esxi_ntp_align", "options": {"password": "hidden-here"}, "manner": "named"}]
+    keywords = {"check_mode": False}
+    return {
+        "host": host, "token": f"of-{host}", "name": f"{host}.example.com", "jobs": jobs, "modules": ["esxi_ntp_align"],
+        "composed": False, "keywords": keywords, "connection": "local", "interpreter": "python3", **more,
+    }  # fmt: skip
+
+
+def test_what_a_host_asks_for_is_read_by_this_run_alone(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    board = Board(str(tmp_path))
+    for host in ("a", "b/../a", "c"):
+        board.enlist("here", part(host))
+    board.enlist("elsewhere", part("d"))
+    assert sorted(each["host"] for each in board.list("here")) == ["a", "b/../a", "c"]
+    assert board.enlisted("here", "c") == part("c") and board.enlisted("here", "d") is None and board.enlisted("nowhere", "a") is None
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) == 4 and {path.stat().st_mode & 0o777 for path in files} == {0o600}
+    assert not [path for path in files if b"hidden-here" in path.read_bytes()]
+    board.leave("here", "c")
+    board.leave("here", "c")
+    assert board.enlisted("here", "c") is None and len(board.list("here")) == 2
+    monkeypatch.setattr(shared, "_KEY", Fernet.generate_key())
+    assert board.enlisted("here", "a") is None and board.list("here") == []
+
+
+def test_what_is_left_out_is_left_out_at_any_depth() -> None:
+    omit = "__omit_place_holder__1"
+    given = {"rules": [{"name": "a", "enabled": omit}, omit], "port": omit, "hostname": "vc"}
+    assert shared._without(given, omit) == {"rules": [{"name": "a"}], "hostname": "vc"}
+    assert shared._without(given, object()) == given
+
+
+class OutOfTime(BaseException):
+    pass
+
+
+@pytest.mark.parametrize(("problem", "told"), [(OutOfTime("Timed out."), "(Timed out), so what of this host was changed is not known"),
+                                               (ValueError("no such file"), "b.example.com: no such file")])  # fmt: skip
+def test_a_task_that_ends_early_is_told_to_all_of_its_hosts(tmp_path: pathlib.Path, problem: BaseException, told: str) -> None:
+    board = Board(str(tmp_path))
+    for host in ("a", "b"):
+        board.enlist("here", part(host))
+    task: Any = SharedTask.__new__(SharedTask)
+
+    def work(*_given: Any) -> Any:
+        raise problem
+
+    task._work = work
+    with pytest.raises(type(problem)):
+        task._together(part("a"), board, "here", {"ansible_play_batch": ["a", "b"]})
+    found = task._together(part("b"), board, "here", {"ansible_play_batch": ["a", "b"]})
+    assert found["failed"] is True and told in found["msg"] and found["msg"].startswith("b.example.com: ")
+
+
+def test_what_was_changed_of_the_endpoint_is_told_by_one_that_is_not_left_out(tmp_path: pathlib.Path) -> None:
+    board = Board(str(tmp_path))
+    jobs = [{"module": "esxi_license_validate", "options": {"exclude": ["gone*"]}, "manner": "named"}]
+    parts = [part(host, name=name, jobs=jobs) for host, name in (("a", "gone-1"), ("b", "esx-5"), ("c", "esx-5"))]
+    for each in parts:
+        board.enlist("here", each)
+    result = {**RESULT, "failed": False, "endpoint": {"name": "vc", "status": "changed", "changed": True}}
+    task: Any = SharedTask.__new__(SharedTask)
+    task._work = lambda *_given: [result]
+    found = [task._together(each, board, "here", {"ansible_play_batch": ["a", "b", "c"]}) for each in parts]
+    assert [each["changed"] for each in found] == [False, True, False] and found[0]["skipped"] is True
+
+
+def test_a_place_is_told_from_another_and_is_the_same_for_all_hosts() -> None:
+    from ansible.playbook.block import Block
+    from ansible.playbook.role_include import IncludeRole
+
+    play, first, second = Block(), IncludeRole(), IncludeRole()
+
+    def below(include: Any) -> Any:
+        include._parent = play
+        own = Block()  # made anew for each host
+        own._parent = include
+        return SimpleNamespace(_parent=own)
+
+    assert shared._place(below(first)) == shared._place(below(first)) != shared._place(below(second))
+    assert shared._place(SimpleNamespace(_parent=play)) != shared._place(SimpleNamespace(_parent=Block()))
