@@ -253,7 +253,7 @@ def steps(found: Module) -> list[dict[str, Any]]:
     Ansible load all that there are, in the process of each host: two thirds of what the task costs. The result of the role is
     left alone until there is a new one, so that a condition may ask for it.
     """
-    listed = f"__{found.name}_enlisted"
+    listed = f"__{found.name}_part"
     step = f"{COLLECTION}.{STEP}"
     return [
         {
@@ -291,7 +291,14 @@ def option_names(found: list[Module]) -> str:
         text += "}\n"
     vms = [f'"{each.name}"' for each in writing if each.about_vms]
     listed = ", ".join(vms) + ("," if len(vms) == 1 else "")
-    return text + f"# What is asked for is VMs, which are no hosts of an inventory.\nVM_MODULES = ({listed})\n"
+    paths = sorted({name for each in writing for name, about in each.options.items() if about.get("type") == "path"})
+    text += f"# What is asked for is VMs, which are no hosts of an inventory.\nVM_MODULES = ({listed})\n"
+    return (
+        text
+        + "# Options that name a file or a folder on the control node.\nPATHS = (\n"
+        + "".join(f'    "{name}",\n' for name in paths)
+        + ")\n"
+    )
 
 
 def role_example(found: Module) -> dict[str, Any]:
@@ -345,7 +352,7 @@ def role(found: Module) -> Iterator[tuple[str, str]]:
     )
     yield (
         f"{folder}/defaults/main.yml",
-        yaml_file({f"__{name}_enlisted": {}},
+        yaml_file({f"__{name}_part": {}},
                   "No option is set here: a variable that is not set leaves the option out, so that the module's default\n"
                   "or the environment (VMWARE_HOST, ...) holds. meta/argument_specs.yml lists them all."),
     )  # fmt: skip

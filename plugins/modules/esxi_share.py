@@ -61,7 +61,7 @@ EXAMPLES = r"""
     modules: [esxi_ntp_align]
   vars:
     ansible_connection: local
-  register: __esxi_ntp_align_enlisted
+  register: __esxi_ntp_align_part
 
 - name: One run an endpoint, and for each host what is its own
   fleetcare.esxi.esxi_share:

@@ -279,3 +279,12 @@ COMMON: dict[str, tuple[str, ...]] = {
 }
 # What is asked for is VMs, which are no hosts of an inventory.
 VM_MODULES = ("vm_crypto_unlock",)
+# Options that name a file or a folder on the control node.
+PATHS = (
+    "backup_dir",
+    "ca_file",
+    "csv_file",
+    "dest",
+    "progress_file",
+    "restore",
+)

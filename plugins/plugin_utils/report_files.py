@@ -59,7 +59,9 @@ class ReportFiles(ActionBase):  # type: ignore[misc] # ansible-core has no types
             if {each["name"] for each in report["endpoints"]} & {each["name"] for each in previous["endpoints"]}:
                 report = compared(report, previous)
             else:
-                warnings.append(f"Nothing is compared: the report before, {options['previous']}, is of other endpoints ({previous['site']}).")
+                warnings.append(
+                    f"Nothing is compared: the report before, {options['previous']}, is of other endpoints ({previous['site']})."
+                )
         # In their order, whatever the order in formats.
         files = {each: options["basename"] + ending for each, ending in ENDINGS.items() if each in options["formats"]}
         paths = {each: os.path.join(dest, name) for each, name in files.items()}

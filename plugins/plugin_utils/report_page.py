@@ -161,7 +161,8 @@ def _header(report: Mapping[str, Any]) -> str:
     since = f"compared with {_moment(report['since'])}" if report["since"] else "compared with no earlier report"
     return (
         f'<header><div><h1>Audit of {_bdi(report["site"])}</h1><p class="meta"><span>{_moment(report["generated"])}</span>'
-        f'{_endpoints(report["endpoints"])}<span>profile {_bdi(profile["name"])} <code title="fingerprint of the profile">{_e(profile["fingerprint"][:12])}</code></span>'
+        f"{_endpoints(report['endpoints'])}<span>profile {_bdi(profile['name'])} "
+        f'<code title="fingerprint of the profile">{_e(profile["fingerprint"][:12])}</code></span>'
         f"<span>{since}</span></p></div>"
         '<label class="theme" hidden>Colours <select id="theme"><option value="">as the system</option>'
         '<option value="light">light</option><option value="dark">dark</option></select></label></header>\n'

@@ -26,11 +26,14 @@ from typing import Any
 
 from ansible import constants
 from ansible.playbook.task_include import TaskInclude
-from cryptography.fernet import Fernet, InvalidToken
-
-from .option_names import COMMON, OWN, VM_MODULES
+from .option_names import COMMON, OWN, PATHS, VM_MODULES
 from .own_result import composed, own_result, without_noise
 from .waves import ModuleInWaves
+
+try:
+    from cryptography.fernet import Fernet, InvalidToken
+except ImportError:  # ansible-core needs it, so it is wherever a play runs; ansible-test imports this without it
+    Fernet = InvalidToken = None  # type: ignore[assignment, misc]
 
 COLLECTION = "fleetcare.esxi"
 _COMPOSER = "esxi_remediate"
@@ -38,9 +41,10 @@ _SELECTION = ("esxi_hostname", "cluster_name", "datacenter", "folder", "vm_name"
 _KEYWORDS = ("check_mode", "diff", "environment", "become", "become_method", "become_user", "no_log")
 # Ansible loads this file before it starts the process of a task, so that all of a run have the same one. Where that is not so,
 # a host finds that it is not on the list, and has a run of its own.
-_KEY = Fernet.generate_key()
+_KEY = Fernet.generate_key() if Fernet else b""
 # Its library gets ready with the first use: here once, and not again in the process of each host.
-Fernet(_KEY).decrypt(Fernet(_KEY).encrypt(b""))
+if Fernet:
+    Fernet(_KEY).decrypt(Fernet(_KEY).encrypt(b""))
 _WRITTEN = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 # How a job selects: hosts by the names of inventory hosts, or as the options say.
 NAMED, AS_SAID = "named", "as_said"
@@ -117,7 +121,20 @@ class SharedTask(ModuleInWaves):
                     raw[option] = variables[name]
                     break
         options = _plain(_without(self._templar.template(raw), variables.get("omit")))
+        # "{{ inventory_hostname }}" says of each host what is so without it, and would make every host a case of its own.
+        own, _trouble = self._name(variables)
+        if own and module not in VM_MODULES and options.get("esxi_hostname") in (own, [own]):
+            del options["esxi_hostname"]
+        for name in set(PATHS) & options.keys():
+            options[name] = self._meant(options[name])
         return {"module": module, "options": options, "manner": self._manner(module, options, variables)}
+
+    def _meant(self, path: Any) -> Any:
+        """A module runs where its playbook is. Of one of this collection, which nobody has written, that is the collection's own
+        folder; then a path begins where ansible-playbook was started."""
+        if not isinstance(path, str) or f"{os.sep}ansible_collections{os.sep}" not in os.path.join(self._loader.get_basedir(), ""):
+            return path
+        return os.path.join(os.getcwd(), os.path.expanduser(path))
 
     def _manner(self, module: str, options: Mapping[str, Any], variables: Mapping[str, Any]) -> str:
         host = variables["inventory_hostname"]

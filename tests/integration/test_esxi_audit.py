@@ -173,7 +173,7 @@ def test_exceptions_excuse_until_their_last_day(simulator: Callable[..., Simulat
         exceptions=[
             exception("EX-1", feature="ntp", targets=[excused]),
             exception("EX-2", PAST, targets=[late]),
-            exception("EX-3", codes=["no_such_code"]),
+            exception("EX-3", codes=["ptp_unsupported"]),
             exception("EX-4", targets=[partly], codes=["setting_differs", "clock_skewed"]),
         ],
     )

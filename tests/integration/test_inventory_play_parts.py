@@ -234,3 +234,17 @@ def test_a_place_is_told_from_another_and_is_the_same_for_all_hosts() -> None:
 
     assert shared._place(below(first)) == shared._place(below(first)) != shared._place(below(second))
     assert shared._place(SimpleNamespace(_parent=play)) != shared._place(SimpleNamespace(_parent=Block()))
+
+
+@pytest.mark.parametrize(
+    ("basedir", "path", "meant"),
+    [
+        ("/srv/site", "worksheet.csv", "worksheet.csv"),
+        ("/usr/share/ansible_collections/fleetcare/esxi/playbooks", "worksheet.csv", "{cwd}/worksheet.csv"),
+        ("/usr/share/ansible_collections/fleetcare/esxi/playbooks", "/srv/worksheet.csv", "/srv/worksheet.csv"),
+        ("/usr/share/ansible_collections/fleetcare/esxi/playbooks", "~/worksheet.csv", "{home}/worksheet.csv"),
+    ],
+)
+def test_a_playbook_of_the_collection_writes_nothing_into_the_collection(basedir: str, path: str, meant: str) -> None:
+    task = SimpleNamespace(_loader=SimpleNamespace(get_basedir=lambda: basedir))
+    assert SharedTask._meant(task, path) == meant.format(cwd=os.getcwd(), home=os.path.expanduser("~"))  # type: ignore[arg-type]

@@ -80,8 +80,10 @@ def test_who_takes_part(sites: Sites) -> None:
 
 @pytest.mark.parametrize("forks", ["1", "50"])
 def test_forks_limit_and_tags(sites: Sites, forks: str) -> None:
-    """Two vCenters, or one, however many workers there are; a role that tags leave out does nothing."""
-    plays = [play("here", 31, imported(tags=["time"])), play("not here", 32, imported(tags=["other"]))]
+    """Two vCenters, or one, however many workers there are; a role that tags leave out does nothing. A selection that names the
+    inventory host itself is none."""
+    itself = {"esxi_ntp_align_esxi_hostname": ["{{ esxi_hostname }}"]}
+    plays = [play("here", 31, imported(tags=["time"]), vars=itself), play("not here", 32, imported(tags=["other"]))]
     told = run(sites, plays, "--tags", "time", "--limit", "a1,a3,site_b,!b2", "--forks", forks)
     assert told.code == 0, told.text
     assert sites.written() == {"192.0.2.31": ["a1", "a3", "b1"]}
@@ -170,7 +172,7 @@ def test_who_was_on_the_way_elsewhere_is_not_taken_along(sites: Sites) -> None:
     given = {"esxi_ntp_align_password": "{{ lookup('ansible.builtin.file', 'given') }}"}
     (sites.folder / "given").write_text(sites.a.password)
     one_is_wrong = {"esxi_ntp_align_max_skew": "{{ nowhere if inventory_hostname == 'a1' else 5 }}", **given}
-    shown = [{"ansible.builtin.debug": {"var": name}} for name in ("esxi_ntp_align_result", "__esxi_ntp_align_enlisted")]
+    shown = [{"ansible.builtin.debug": {"var": name}} for name in ("esxi_ntp_align_result", "__esxi_ntp_align_part")]
     stopped = {
         "block": [imported(vars=one_is_wrong, any_errors_fatal=True)],
         "rescue": [*shown, included(when="inventory_hostname == 'a2'")],
