@@ -26,25 +26,26 @@ from typing import Any
 
 from ansible import constants
 from ansible.playbook.task_include import TaskInclude
+
 from .option_names import COMMON, OWN, PATHS, VM_MODULES
 from .own_result import composed, own_result, without_noise
 from .waves import ModuleInWaves
 
 try:
     from cryptography.fernet import Fernet, InvalidToken
+
+    # Ansible loads this file before it starts the process of a task, so that all of a run have the same key. Where that is not so,
+    # a host finds that it is not on the list, and has a run of its own.
+    _KEY = Fernet.generate_key()
+    # Its library gets ready with the first use: here once, and not again in the process of each host.
+    Fernet(_KEY).decrypt(Fernet(_KEY).encrypt(b""))
 except ImportError:  # ansible-core needs it, so it is wherever a play runs; ansible-test imports this without it
-    Fernet = InvalidToken = None  # type: ignore[assignment, misc]
+    pass
 
 COLLECTION = "fleetcare.esxi"
 _COMPOSER = "esxi_remediate"
 _SELECTION = ("esxi_hostname", "cluster_name", "datacenter", "folder", "vm_name", "vm_moid")
 _KEYWORDS = ("check_mode", "diff", "environment", "become", "become_method", "become_user", "no_log")
-# Ansible loads this file before it starts the process of a task, so that all of a run have the same one. Where that is not so,
-# a host finds that it is not on the list, and has a run of its own.
-_KEY = Fernet.generate_key() if Fernet else b""
-# Its library gets ready with the first use: here once, and not again in the process of each host.
-if Fernet:
-    Fernet(_KEY).decrypt(Fernet(_KEY).encrypt(b""))
 _WRITTEN = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 # How a job selects: hosts by the names of inventory hosts, or as the options say.
 NAMED, AS_SAID = "named", "as_said"
