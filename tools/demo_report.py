@@ -21,7 +21,7 @@ features:
   license: {warn_days: 60}
   firewall: {default_policy: {incoming_blocked: true, outgoing_blocked: true}}
   crypto: {}
-owners: {crypto: key management}
+owners: {crypto: key management, license: licensing team, ntp: network team}
 exceptions:
   - {id: CHG-7, owner: hardware team, reason: Its main board is being replaced., expires: 2999-12-31,
      targets: [esx-040.example.com]}
@@ -67,7 +67,7 @@ def after(folder: pathlib.Path, servers: list[dict[str, Any]]) -> list[str]:
     report = json.loads((KEPT / "report.json").read_text(encoding="utf-8"))
     problems = audited(folder, servers)
     for line in (KEPT / "report.txt").read_text(encoding="utf-8").splitlines():
-        say("  " + line)
+        say(f"  {line}".rstrip())
     say()
     say(f"  The page: {KEPT / 'report.html'}")
     now = json.loads((KEPT / "report.json").read_text(encoding="utf-8"))
