@@ -284,11 +284,17 @@ def option_names(found: list[Module]) -> str:
         + "from __future__ import annotations\n"
     )
     writing = [each for each in found if each.writes]
-    for constant_name, part in (("OWN", "own"), ("COMMON", "shared")):
-        text += f"\n{constant_name}: dict[str, tuple[str, ...]] = {{\n"
-        for each in writing:
-            text += f'    "{each.name}": (\n' + "".join(f'        "{name}",\n' for name in getattr(each, part)) + "    ),\n"
-        text += "}\n"
+    text += "\nOWN: dict[str, tuple[str, ...]] = {\n"
+    for each in writing:
+        text += f'    "{each.name}": (\n' + "".join(f'        "{name}",\n' for name in each.own) + "    ),\n"
+    text += "}\n\nCOMMON: dict[str, tuple[str, ...]] = {\n"
+    # Most have the same, which is said once.
+    for options in dict.fromkeys(tuple(each.shared) for each in writing):
+        names = [f'"{each.name}",' for each in writing if tuple(each.shared) == options]
+        listed = names[0] if len(names) == 1 else "".join(f"\n            {name}" for name in names) + "\n        "
+        text += f"    **dict.fromkeys(\n        ({listed}),\n        (\n"
+        text += "".join(f'            "{name}",\n' for name in options) + "        ),\n    ),\n"
+    text += "}\n"
     vms = [f'"{each.name}"' for each in writing if each.about_vms]
     listed = ", ".join(vms) + ("," if len(vms) == 1 else "")
     paths = sorted({name for each in writing for name, about in each.options.items() if about.get("type") == "path"})

@@ -24,11 +24,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from ..module_utils._domain.report_model import UNTOLD, missing
+from ..module_utils._domain.report_model import FINE, UNJUDGED, UNTOLD, missing
 
 _ASSETS = pathlib.Path(__file__).resolve().parent / "report_assets"
-_FINE = ("compliant", "excepted")
-_UNJUDGED = ("unreachable", "failed")
 _KINDS = {"host": ("host", "hosts"), "vm": ("VM", "VMs"), "endpoint": ("endpoint", "endpoints")}
 _TYPES = {"VirtualCenter": "vCenter", "HostAgent": "ESXi host"}
 # What has not been judged, as it is called everywhere.
@@ -224,13 +222,13 @@ class _Digest:
         fine = True
         for word, judged in part["judgements"].items():
             verdict = judged["verdict"]
-            fine = fine and verdict in _FINE
+            fine = fine and verdict in FINE
             if verdict == "excepted":
                 self.word = "right or excused"
             if verdict == "repairable":
                 self.repairs.setdefault(word, Counter())[kind] += 1
                 self.changes[word] += len(judged.get("changes", ()))
-            elif verdict in _UNJUDGED:
+            elif verdict in UNJUDGED:
                 failure = judged.get("failure") or {}
                 cause = failure.get("cause") or failure.get("message") or verdict
                 found = self.unjudged.setdefault((cause, verdict), _Unjudged(failure.get("hint")))
