@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import pathlib
 import subprocess
@@ -14,17 +15,17 @@ from tools.demo_telling import BLUE, DIM, note, paint, say, title
 
 COMMAND = ("fleetcare.esxi.esxi_audit", "-e", "@audit.yml")
 KEPT = ROOT / "tests/output/demo"
-PROFILE = """\
+PROFILE = f"""\
 site: Demo
 features:
-  ntp: {ntp_servers: [192.0.2.1, 192.0.2.2], service_state: started, service_policy: 'on', max_skew: 1}
-  license: {warn_days: 60}
-  firewall: {default_policy: {incoming_blocked: true, outgoing_blocked: true}}
-  crypto: {}
-owners: {crypto: key management, license: licensing team, ntp: network team}
+  ntp: {{ntp_servers: [192.0.2.1, 192.0.2.2], service_state: started, service_policy: 'on', max_skew: 1}}
+  license: {{warn_days: 60}}
+  firewall: {{default_policy: {{incoming_blocked: true, outgoing_blocked: true}}}}
+  crypto: {{}}
+owners: {{crypto: key management, license: licensing team, ntp: network team}}
 exceptions:
-  - {id: CHG-7, owner: hardware team, reason: Its main board is being replaced., expires: 2999-12-31,
-     targets: [esx-040.example.com]}
+  - {{id: CHG-7, owner: hardware team, reason: Its main board is being replaced., expires: {datetime.date.today() + datetime.timedelta(days=21)},
+     targets: [esx-040.example.com]}}
 """
 
 

@@ -258,9 +258,9 @@ def relinked(path: str, text: str) -> tuple[str, set[str]]:
 CODES = {code for table in generate.meanings().values() for code in table}
 
 
-def collect() -> dict[str, str]:
-    """Pages by their place on the site: docs/, what they link to, and what is made of tables."""
-    pages = finding_pages()
+def collect() -> dict[str, bytes]:
+    """Pages and files by their place on the site: docs/, what they link to, and what is made of tables."""
+    pages = {place: text.encode() for place, text in finding_pages().items()}
     waiting = [f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))]
     seen = set(waiting)
     while waiting:
@@ -271,13 +271,14 @@ def collect() -> dict[str, str]:
         source = ROOT / path
         if not source.is_file():
             raise SystemExit(f"A page links to {path}, and there is no such file.")
-        text = source.read_text(encoding="utf-8")
         if path.endswith(".md"):
-            text, named = relinked(path, text)
+            text, named = relinked(path, source.read_text(encoding="utf-8"))
             waiting += sorted(named - seen)
             seen |= named
-        pages[place] = f"---\norphan: true\n---\n\n{text}" if place.startswith("project/") else text
-    pages["index.md"] = (SITE / "index.md").read_text(encoding="utf-8")
+            pages[place] = (f"---\norphan: true\n---\n\n{text}" if place.startswith("project/") else text).encode()
+        else:
+            pages[place] = source.read_bytes()
+    pages["index.md"] = (SITE / "index.md").read_bytes()
     return pages
 
 
@@ -321,9 +322,9 @@ def build(folder: pathlib.Path) -> pathlib.Path:
     shutil.copytree(SITE / "_static", source / "_static")
     write_inventory(source / "ansible.inv", source / "reference")
     pages = collect()
-    for place, text in pages.items():
+    for place, content in pages.items():
         (source / place).parent.mkdir(parents=True, exist_ok=True)
-        (source / place).write_text(text, encoding="utf-8")
+        (source / place).write_bytes(content)
     run("sphinx-build", "-q", "-W", "--keep-going", "-n", "-j", "2", "-b", "html", "-d", str(folder / "doctrees"), str(source), str(html))
     return html
 

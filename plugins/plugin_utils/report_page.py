@@ -24,7 +24,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from ..module_utils._domain.report_model import FINE, UNJUDGED, UNTOLD, missing
+from ..module_utils._domain.report_model import FINE, UNJUDGED, UNTOLD, VERDICT_NAMES, missing
 
 _ASSETS = pathlib.Path(__file__).resolve().parent / "report_assets"
 _KINDS = {"host": ("host", "hosts"), "vm": ("VM", "VMs"), "endpoint": ("endpoint", "endpoints")}
@@ -384,8 +384,7 @@ class _Digest:
                 _bdi(self.feature(word)["owner"] or "no owner named"),
                 self.title(word),
                 _short(_view(_kinds(self.waits[word]), feature=word, verdict="not_compliant")) if word in self.waits else "-",
-                self._codes(word, "error", verdict="not_compliant"),
-                self._codes(word, "warning"),
+                self._codes(word, "error", verdict="not_compliant") + self._codes(word, "warning") or "-",
             )
             for word in self.words(self.waits, self.codes)
         ]
@@ -393,7 +392,7 @@ class _Digest:
             _table("A run of the role would repair", ("Role", "Feature", "Targets", "Changes"), roles)
             if roles
             else '<p class="none">Nothing waits for a role.</p>',
-            _table("No role repairs this: it waits for its owner", ("Owner", "Feature", "Need somebody", "Errors", "Warnings"), owners)
+            _table("No role repairs this: it waits for its owner", ("Owner", "Feature", "Need somebody", "Findings"), owners)
             if owners
             else '<p class="none">Nothing waits for an owner.</p>',
         ]
@@ -402,13 +401,16 @@ class _Digest:
         )
 
     def _codes(self, word: str, level: str, **filters: str) -> str:
-        """Each with how often it is there, as a link to just these findings."""
+        """A line of each with how often it is there, as a link to just these findings."""
         codes = self.codes.get(word, {}).get(level, Counter()).most_common()
+        if not codes:
+            return ""
         shown = [
             _view(f"<code>{_e(code)}</code>", feature=word, level=level, code=code, state="waiting", **filters) + f" {count:,}"
             for code, count in codes[:_SHOWN]
         ]
-        return ", ".join([*shown, *([f"{len(codes) - _SHOWN:,} more"] if len(codes) > _SHOWN else [])]) or "-"
+        told = ", ".join([*shown, *([f"{len(codes) - _SHOWN:,} more"] if len(codes) > _SHOWN else [])])
+        return f'<p><span class="where">{level}s:</span> {told}</p>'
 
     def _exceptions(self) -> str:
         exceptions = self.report["exceptions"]
@@ -545,6 +547,7 @@ def _data(report: Mapping[str, Any]) -> str:
         "judgements": judgements.values,
         "sets": sets.values,
         "exposures": exposures.values,
+        "verdicts": VERDICT_NAMES,
     }
     text = json.dumps(data, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

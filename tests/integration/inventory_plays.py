@@ -12,7 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tests.bench.measure import Server, ansible_environment, served
+from tests.bench.measure import Server, served
+from tests.integration.playbooks import ansible_playbook
 
 ROLE = "fleetcare.esxi.esxi_ntp_align"
 HOSTS = {"a": 3, "b": 2}
@@ -141,23 +142,12 @@ class Told:
 
 def run(sites: Sites, plays: Sequence[dict[str, Any]], *flags: str, **environment: str) -> Told:
     (sites.folder / "play.yml").write_text(json.dumps(list(plays)))
-    done = subprocess.run(
-        ["ansible-playbook", "play.yml", "-i", "hosts.json", *flags],
-        cwd=sites.folder,
-        env={
-            **ansible_environment(sites.folder),
-            "ANSIBLE_STDOUT_CALLBACK": "told",
-            "ANSIBLE_CALLBACK_PLUGINS": str(sites.folder / "callbacks"),
-            "ANSIBLE_PYTHON_INTERPRETER": "",
-            **environment,
-        },
-        capture_output=True,
-        text=True,
-        timeout=400,
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
-    return Told(done)
+    told = {
+        "ANSIBLE_STDOUT_CALLBACK": "told",
+        "ANSIBLE_CALLBACK_PLUGINS": str(sites.folder / "callbacks"),
+        "ANSIBLE_PYTHON_INTERPRETER": "",
+    }
+    return Told(ansible_playbook(sites.folder, "play.yml", "-i", "hosts.json", *flags, timeout=400, environment={**told, **environment}))
 
 
 def play(name: str, address: int, *tasks: dict[str, Any], **keywords: Any) -> dict[str, Any]:

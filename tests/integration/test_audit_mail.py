@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import pathlib
 import socket
-import subprocess
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -17,8 +16,8 @@ import pytest
 from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.errors import FleetcareError
 from ansible_collections.fleetcare.esxi.plugins.module_utils._module import mail
 from ansible_collections.fleetcare.esxi.plugins.modules.esxi_audit_mail import OPTIONS
-from tests.bench.measure import ansible_environment
 from tests.integration.mail_server import PASSWORD, USER, Mailbox, running
+from tests.integration.playbooks import ansible_playbook, on_localhost
 from tests.reports.samples import sample
 
 
@@ -254,17 +253,8 @@ def test_as_people_run_it(box: Mailbox, report: str, page: pathlib.Path, tmp_pat
     }
     task = {"fleetcare.esxi.esxi_audit_mail": {**base, "report": report, "attachments": [str(page)], "password": PASSWORD}}
     wrong = {"fleetcare.esxi.esxi_audit_mail": {**base, "report": report, "password": "never right"}, "ignore_errors": True}
-    play = tmp_path / "play.yml"
-    play.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [task, wrong]}]))
-    done = subprocess.run(
-        ["ansible-playbook", "-vvv", str(play)],
-        env=ansible_environment(tmp_path),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
+    (tmp_path / "play.yml").write_text(json.dumps([on_localhost(task, wrong)]))
+    done = ansible_playbook(tmp_path, "-vvv", "play.yml")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "refuses the login of audit: 535" in done.stdout + done.stderr
     assert PASSWORD not in done.stdout + done.stderr and "never right" not in done.stdout + done.stderr

@@ -17,7 +17,7 @@ import jsonschema
 import junitparser
 import pytest
 
-from tests.bench.measure import ansible_environment
+from tests.integration.playbooks import ansible_playbook, on_localhost
 from tests.reports.samples import SCHEMA, sample, summary
 
 MODULE = "fleetcare.esxi.esxi_audit_report"
@@ -44,17 +44,8 @@ def play(folder: pathlib.Path, *tasks: dict[str, Any], flags: tuple[str, ...] = 
         "check_mode": False,
     }
     path = folder / "play.yml"
-    path.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [*named, keep]}]))
-    done = subprocess.run(
-        ["ansible-playbook", str(path), *flags],
-        env=ansible_environment(folder),
-        cwd="/",
-        capture_output=True,
-        text=True,
-        timeout=120,
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
+    path.write_text(json.dumps([on_localhost(*named, keep)]))
+    done = ansible_playbook(folder, str(path), *flags, cwd="/")
     shown = done.stdout + done.stderr
     assert done.returncode == 0 and "Traceback" not in shown, shown
     return json.loads(out.read_text()), shown

@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import os
 import pathlib
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,8 +14,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from tests.bench.measure import ansible_environment
 from tests.integration.mail_server import PASSWORD, USER, running
+from tests.integration.playbooks import ansible_playbook
 from tests.reports.samples import SCHEMA, summary
 from tests.simulator import Simulator
 
@@ -33,16 +32,7 @@ def short() -> Iterator[str]:
 def play(folder: pathlib.Path, short: str, variables: dict[str, Any], *flags: str) -> tuple[int, str]:
     """Exit code, and all that was shown."""
     (folder / "variables.json").write_text(json.dumps(variables))
-    done = subprocess.run(
-        ["ansible-playbook", "fleetcare.esxi.esxi_audit", "-e", "@variables.json", *flags],
-        env={**ansible_environment(folder), "TMPDIR": short},
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=170,
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
+    done = ansible_playbook(folder, "fleetcare.esxi.esxi_audit", "-e", "@variables.json", *flags, environment={"TMPDIR": short})
     shown = done.stdout + done.stderr
     assert "Traceback" not in shown and "1337" not in shown, shown
     return done.returncode, shown

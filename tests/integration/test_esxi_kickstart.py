@@ -11,7 +11,6 @@ import pathlib
 import re
 import socket
 import stat
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -23,8 +22,8 @@ from ansible_collections.fleetcare.esxi.plugins.module_utils._client import loca
 from ansible_collections.fleetcare.esxi.plugins.module_utils._domain import kickstart
 from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.errors import BadInput, FleetcareError, WriteRefused
 from ansible_collections.fleetcare.esxi.plugins.module_utils._vim.kickstart import work
-from tests.bench.measure import ansible_environment
 from tests.integration.driver import MODULES
+from tests.integration.playbooks import ansible_playbook
 from tests.simulator import Simulator
 from tests.unit.domain import kickstart_parser as second
 from tests.unit.domain.kickstart_makers import BOOT, FIRST_BOOT, HASH, KEY, MEDIA, PASSWORD
@@ -268,16 +267,7 @@ def test_nothing_secret_is_returned(dest: pathlib.Path) -> None:
 def ansible(folder: pathlib.Path, *arguments: str, **variables: Any) -> tuple[int, str]:
     (folder / "variables.json").write_text(json.dumps(variables))
     log = folder / "ansible.log"
-    done = subprocess.run(
-        ["ansible-playbook", *arguments, "-e", f"@{folder / 'variables.json'}"],
-        env={**ansible_environment(folder), "ANSIBLE_LOG_PATH": str(log)},
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
+    done = ansible_playbook(folder, *arguments, "-e", "@variables.json", environment={"ANSIBLE_LOG_PATH": str(log)})
     (folder / "variables.json").unlink()
     assert "Traceback" not in done.stdout + done.stderr
     return done.returncode, done.stdout + done.stderr + log.read_text()

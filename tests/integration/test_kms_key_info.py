@@ -28,6 +28,7 @@ from ansible_collections.fleetcare.esxi.plugins.module_utils._client import kmip
 from ansible_collections.fleetcare.esxi.plugins.module_utils._domain import kms
 from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.errors import FleetcareError, WriteRefused
 from tests.integration.driver import MODULES
+from tests.integration.playbooks import ansible_playbook, on_localhost
 from tests.simulator.key_server import KeyServer, KeyServers
 
 pytest.importorskip("kmip", reason="PyKMIP is not installed")
@@ -694,18 +695,10 @@ def ansible(folder: pathlib.Path, options: dict[str, Any], *flags: str, **enviro
         "ansible.builtin.copy": {"content": "{{ done | to_json }}", "dest": str(folder / "done.json"), "mode": "0600"},
         "check_mode": False,
     }
-    (folder / "play.yml").write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [task, shown]}]))
+    (folder / "play.yml").write_text(json.dumps([on_localhost(task, shown)]))
     log = folder / "ansible.log"
-    done = subprocess.run(
-        ["ansible-playbook", str(folder / "play.yml"), "-e", f"@{folder / 'options.json'}", *flags],
-        env={**os.environ, "ANSIBLE_LOG_PATH": str(log), "ANSIBLE_INJECT_FACT_VARS": "false", **environment},
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
+    environment = {"ANSIBLE_LOG_PATH": str(log), "ANSIBLE_INJECT_FACT_VARS": "false", **environment}
+    done = ansible_playbook(folder, "play.yml", "-e", "@options.json", *flags, environment=environment)
     (folder / "options.json").unlink()
     return done, done.stdout + done.stderr + log.read_text()
 

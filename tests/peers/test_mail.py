@@ -6,28 +6,18 @@ from __future__ import annotations
 
 import json
 import pathlib
-import subprocess
 from typing import Any
 
 import pytest
 
-from tests.bench.measure import ansible_environment
 from tests.integration.mail_server import PASSWORD, USER, running
+from tests.integration.playbooks import ansible_playbook, on_localhost
 
 
 def mailed(folder: pathlib.Path, module: str, **options: Any) -> tuple[bool, str]:
     task = {module: {**options, "subject": "S", "body": "B", "to": ["ops@example.com"], "sender": "a@example.com"}}
-    path = folder / "play.yml"
-    path.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [task]}]))
-    done = subprocess.run(
-        ["ansible-playbook", str(path)],
-        env=ansible_environment(folder),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
+    (folder / "play.yml").write_text(json.dumps([on_localhost(task)]))
+    done = ansible_playbook(folder, "play.yml")
     return done.returncode == 0, done.stdout + done.stderr
 
 

@@ -17,9 +17,7 @@ Report = dict[str, Any]
 FORM = "fleetcare.esxi audit 1"
 # In the order in which they are shown; what is not here comes behind them.
 WORDS = ("ntp", "license", "firewall", "acceptance", "custom_ports", "hardware", "crypto")
-# The mildest first.
-VERDICTS = ("compliant", "excepted", "repairable", "not_compliant", "unreachable", "failed")
-# As they are called on the page, in text and in messages.
+# The mildest first, as they are called on the page, in text and in messages.
 VERDICT_NAMES = {
     "compliant": "right",
     "excepted": "excused",
@@ -28,6 +26,7 @@ VERDICT_NAMES = {
     "unreachable": "unreachable",
     "failed": "not judged",
 }
+VERDICTS = tuple(VERDICT_NAMES)
 FINE = ("compliant", "excepted")
 # What kept something from being judged, as a finding that an exception may cover; the failure beside it knows the next step.
 UNTOLD = ("not_reached", "not_judged")

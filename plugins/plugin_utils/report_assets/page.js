@@ -12,15 +12,8 @@
   // Pixels of a chart on paper, of which two stand side by side.
   const PAPER = 480;
   const NONE = "(none)";
-  const VERDICTS = ["compliant", "excepted", "repairable", "not_compliant", "unreachable", "failed"];
-  const VERDICT_NAMES = {
-    compliant: "right",
-    excepted: "excused",
-    repairable: "a role repairs",
-    not_compliant: "need somebody",
-    unreachable: "unreachable",
-    failed: "not judged",
-  };
+  const VERDICT_NAMES = data.verdicts;
+  const VERDICTS = Object.keys(VERDICT_NAMES);
   // Beside the levels of findings: what could not be judged, and a repair that no finding speaks of.
   const LEVELS = ["error", "unjudged", "warning", "change", "note"];
   const LEVEL_NAMES = {error: "error", unjudged: "not judged", warning: "warning", change: "to repair", note: "note"};
