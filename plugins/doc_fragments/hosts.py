@@ -40,7 +40,7 @@ options:
       - What becomes of a name in O(esxi_hostname) that stands for no host, or for several.
       - V(stop) ends the task before anything is changed.
       - V(go_on) makes it an entry of its own in the result, failed, and goes on with the others; for names that come from
-        an inventory of Ansible.
+        an inventory of Ansible. Then O(exclude) may name what is not there, and may leave nobody.
     type: str
     choices: [stop, go_on]
     default: stop

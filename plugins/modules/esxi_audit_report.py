@@ -168,6 +168,10 @@ gate:
       description: What does, a sentence each.
       type: list
       elements: str
+    holes:
+      description: Those of them that tell of slices that are missing, and of endpoints and slices of which nothing was judged.
+      type: list
+      elements: str
 msg:
   description: The report in at most forty lines, or what is wrong with the task.
   returned: always

@@ -16,11 +16,14 @@ _NOISE = ("warnings", "deprecations", "exception", "invocation", "failed", "unre
 _OF_ALL = ("hosts", "summary", "hints", "diff", "msg", "waves", "at_risk")
 
 
-def without_noise(result: Mapping[str, Any], *, with_diff: bool) -> dict[str, Any]:
-    """A result that is about no host in particular, for one of those that share it."""
+def without_noise(result: Mapping[str, Any], *, first: bool) -> dict[str, Any]:
+    """A result that is about no host in particular, for one of those that share it; the first tells what is told once."""
     kept = {name: value for name, value in result.items() if name not in _NOISE and not name.startswith("_ansible")}
-    if not with_diff:
+    if not first:
         kept.pop("diff", None)
+    elif result.get("warnings"):
+        # In a check run the only sign of hosts that could not be looked at.
+        kept["warnings"] = result["warnings"]
     return {**kept, "changed": bool(result.get("changed")), **({"failed": True} if result.get("failed") else {})}
 
 
@@ -32,7 +35,7 @@ def own_result(result: Mapping[str, Any], name: str, options: Mapping[str, Any],
         return _of_nobody(result)
     endpoint = result.get("endpoint") or {}
     found = _entry(hosts, "" if endpoint.get("type") == "HostAgent" and len(hosts) == 1 else name)
-    kept = {key: value for key, value in without_noise(result, with_diff=False).items() if key not in _OF_ALL}
+    kept = {key: value for key, value in without_noise(result, first=False).items() if key not in _OF_ALL}
     kept.pop("failed", None)
     if found is None:
         if options.get("exclude"):
@@ -76,7 +79,7 @@ def composed(modules: Sequence[str], jobs: Sequence[Mapping[str, Any]], parts: S
         part = results[module]
         bad = part.get("failed") or part.get("unreachable")
         entries[module] = {
-            "status": "failed" if bad else "ok",
+            "status": "failed" if bad else "skipped" if part.get("skipped") else "ok",
             "changed": bool(part.get("changed")),
             "msg": part.get("msg", ""),
             "summary": part.get("summary", {}),
@@ -108,7 +111,7 @@ def composed(modules: Sequence[str], jobs: Sequence[Mapping[str, Any]], parts: S
 
 def _of_nobody(result: Mapping[str, Any]) -> dict[str, Any]:
     """The run ended before it came to any host: what it says holds for each of them."""
-    kept = without_noise(result, with_diff=False)
+    kept = without_noise(result, first=False)
     kept.pop("failed", None)
     failure = result.get("failure")
     away = isinstance(failure, Mapping) and failure.get("kind") == "endpoint_unreachable"
@@ -123,10 +126,13 @@ def _of_nobody(result: Mapping[str, Any]) -> dict[str, Any]:
 def _entry(hosts: Mapping[str, Any], name: str) -> tuple[str, Mapping[str, Any]] | None:
     if not name:
         return next(iter(hosts.items()), None) if len(hosts) == 1 else None
-    for key, entry in hosts.items():
-        if key.lower() == name.lower() or entry.get("moid") == name:
-            return key, entry
-    return None
+    # What is called exactly so goes first: esx-1 may be one that vCenter has, and ESX-1 one that it has twice.
+    alike = (
+        lambda key, entry: key == name,
+        lambda key, entry: entry.get("moid") == name,
+        lambda key, entry: key.lower() == name.lower(),
+    )
+    return next(((key, entry) for fits in alike for key, entry in hosts.items() if fits(key, entry)), None)
 
 
 def _is_bad(part: Mapping[str, Any]) -> bool:

@@ -18,7 +18,7 @@ from ansible.plugins.action import ActionBase
 from ..module_utils._client.local_files import Folder, given
 from ..module_utils._domain import report_csv, report_gate, report_junit, report_text
 from ..module_utils._domain.errors import BadInput, FleetcareError
-from ..module_utils._domain.report import Report, checked, compared, merged
+from ..module_utils._domain.report import Report, compared, merged, read
 from ..modules.esxi_audit_report import OPTIONS
 from .report_page import page
 
@@ -92,10 +92,7 @@ class ReportFiles(ActionBase):  # type: ignore[misc] # ansible-core has no types
 
     def _read(self, path: str) -> Report:
         full = self._full(path)
-        try:
-            return checked(json.loads(given(full, _LARGEST)), full)
-        except (ValueError, RecursionError):
-            raise BadInput(f"{full} is no JSON", hint="Name a file that esxi_audit or esxi_audit_report has written.") from None
+        return read(given(full, _LARGEST), full)
 
 
 def _told(report: Report, levels: list[str], fail: bool, text: str) -> dict[str, Any]:
@@ -104,7 +101,7 @@ def _told(report: Report, levels: list[str], fail: bool, text: str) -> dict[str,
         "msg": text,
         "verdict": report_text.verdict(report),
         "summary": report["summary"],
-        "gate": {"passed": not reasons, "reasons": reasons},
+        "gate": {"passed": not reasons, "reasons": reasons, "holes": report_gate.unjudged(report)},
     }
     if reasons and fail:
         more = f"; and {len(reasons) - 10} more" if len(reasons) > 10 else ""

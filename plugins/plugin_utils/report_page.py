@@ -200,6 +200,7 @@ class _Digest:
         self.total: Counter[str] = Counter()
         self.right: Counter[str] = Counter()
         self.word = "right"
+        self.endpoints_wrong = 0
         self.levels: Counter[str] = Counter()
         self.new = 0
         self.repairs: dict[str, Counter[str]] = {}
@@ -213,6 +214,7 @@ class _Digest:
         self.fresh: Counter[str] = Counter()
         for endpoint in report["endpoints"]:
             self._count(endpoint, "endpoint")
+            self.endpoints_wrong += any(judged["verdict"] not in (*FINE, *UNJUDGED) for judged in endpoint["judgements"].values())
         for target in report["targets"]:
             kind = target["kind"]
             self.total[kind] += 1
@@ -275,7 +277,7 @@ class _Digest:
 
     def _verdict(self) -> str:
         alerts = [*self._missing(), *self._not_judged(), *self._expired()]
-        wrong = self.total["host"] + self.total["vm"] - self.right["host"] - self.right["vm"] + self.levels["error"]
+        wrong = self.endpoints_wrong or self.right != self.total
         state = "bad" if wrong else "unsure" if alerts else "good"
         figures = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in self._figures())
         told = "".join(f'<li class="alert">{alert}</li>' for alert in alerts)
@@ -289,11 +291,11 @@ class _Digest:
             return "Nothing could be judged." if self.report["endpoints"] else "The report holds no hosts and no VMs."
         shares = [f"{self.right[kind]:,} of {_count(self.total[kind], *_KINDS[kind])}" for kind in ("host", "vm") if self.total[kind]]
         if self.right == self.total:
-            lead = (
-                f"All is {self.word}: {_kinds(self.total)}."
-                if state == "good"
-                else f"{_kinds(self.total)} are {self.word}, but not all was looked at."
-            )
+            lead = f"{_kinds(self.total)} are {self.word}, but not all was looked at."
+            if state == "good":
+                lead = f"All is {self.word}: {_kinds(self.total)}."
+            elif state == "bad":
+                lead = f"{_kinds(self.total)} are {self.word}, {self.endpoints_wrong:,} of {_count(len(self.report['endpoints']), *_KINDS['endpoint'])} not."
             return lead[0].upper() + lead[1:]
         return f"{' and '.join(shares)} are {self.word}."
 

@@ -174,7 +174,7 @@ class SharedTask(ModuleInWaves):
         results = self._work([mine], variables)
         if len(mine["jobs"]) == 1 and not mine["composed"] and mine["jobs"][0]["manner"] == AS_SAID:
             return results[0]
-        return self._own(results, mine, first=True)
+        return self._own(results, mine, set(range(len(results))))
 
     def _together(self, mine: dict[str, Any], board: Board, place: str, variables: Any) -> dict[str, Any]:
         listed = None
@@ -184,6 +184,9 @@ class SharedTask(ModuleInWaves):
             with board.locked() as taken:
                 if mine["token"] not in taken or not board.is_over(taken[mine["token"]]):
                     listed = listed or _groups(mine, board.list(place), variables.get("ansible_play_batch") or ())
+                    if self._task.timeout:
+                        # What is left of this task's time is not meant for others, who would be cut short by it.
+                        listed = listed[:1]
                     # With the strategy free, some of a group may have begun before others had come.
                     left = ([each for each in one if each["token"] not in taken] for one in listed)
                     group = next(filter(None, left), [])
@@ -194,10 +197,9 @@ class SharedTask(ModuleInWaves):
                 raw: dict[str, Any] | None = None
                 try:
                     results = self._work(group, variables)
-                    untold = True
+                    untold = set(range(len(results)))
                     for each in group:
-                        own = self._own(results, each, first=untold)
-                        untold = untold and bool(own.get("skipped"))
+                        own = self._own(results, each, untold)
                         if each["token"] == mine["token"]:
                             raw = own
                         claim.publish(each["token"], own)
@@ -212,14 +214,18 @@ class SharedTask(ModuleInWaves):
             if raw is not None:
                 return raw
 
-    def _own(self, results: Sequence[dict[str, Any]], mine: dict[str, Any], *, first: bool) -> dict[str, Any]:
+    def _own(self, results: Sequence[dict[str, Any]], mine: dict[str, Any], untold: set[int]) -> dict[str, Any]:
+        """``untold``: the numbers of the results of which nobody has yet been told what is told once."""
         check = bool(mine["keywords"]["check_mode"])
-        parts = []
-        for job, result in zip(mine["jobs"], results, strict=True):
+        parts: list[dict[str, Any]] = []
+        for number, (job, result) in enumerate(zip(mine["jobs"], results, strict=True)):
+            first = number in untold
             if job["manner"] == AS_SAID:
-                parts.append(without_noise(result, with_diff=first))
+                parts.append(without_noise(result, first=first))
             else:
                 parts.append(own_result(result, mine["name"], job["options"], check=check, first=first))
+            if not parts[-1].get("skipped"):
+                untold.discard(number)
         return composed(mine["modules"], mine["jobs"], parts) if mine["composed"] else parts[0]
 
     def _work(self, group: Sequence[dict[str, Any]], variables: Any) -> list[dict[str, Any]]:

@@ -25,15 +25,25 @@ USER, PASSWORD = "audit", "s3cret of the mail server"
 
 @dataclass
 class Mailbox:
-    """``refused``: recipients that it does not take. ``said``: all that clients sent as logins, and whether over TLS."""
+    """``refused``: recipients that it does not take. ``said``: all that clients sent as logins, and whether over TLS.
+    ``challenges``: it prefers a login by CRAM-MD5, and accepts none."""
 
     host: str = "127.0.0.1"
     port: int = 0
     ca_file: str = ""
     refused: frozenset[str] = frozenset()
     answer: str = "250 OK"
+    challenges: bool = False
     got: list[Envelope] = field(default_factory=list)
     said: list[tuple[str, str, bool]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.challenges:
+            self.auth_CRAM__MD5 = self._challenged
+
+    async def _challenged(self, server: SMTP, _words: list[str]) -> AuthResult:
+        await server.challenge_auth(b"<1896.697170952@mail.example.com>")
+        return AuthResult(success=False, handled=False)
 
     async def handle_RCPT(self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]) -> str:
         if address in self.refused:

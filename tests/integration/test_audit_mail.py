@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import pathlib
 import socket
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.fleetcare.esxi.plugins.module_utils._client import smtp
 from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.errors import FleetcareError
 from ansible_collections.fleetcare.esxi.plugins.module_utils._module import mail
 from ansible_collections.fleetcare.esxi.plugins.modules.esxi_audit_mail import OPTIONS
@@ -146,6 +148,19 @@ def test_a_login_beyond_ascii(box: Mailbox) -> None:
     mail.work(options(box, username="prüfer", password="pässword"), False)
     assert box.said == [("prüfer", "pässword", True)] and len(box.got) == 1
     assert "refuses the login of prüfer: 535" in refusal(box, username="prüfer", password="fälsch")
+
+
+def test_a_login_beyond_ascii_where_the_server_would_rather_ask(tmp_path: pathlib.Path) -> None:
+    with running(tmp_path / "server", challenges=True) as box:
+        mail.work(options(box, username="prüfer", password="pässword"), False)
+        assert box.said == [("prüfer", "pässword", True)] and len(box.got) == 1
+
+
+def test_a_server_that_repeats_the_login_shows_no_password() -> None:
+    server = smtp.MailServer("mail.example.com", 587, "starttls", USER, PASSWORD, True, "", 9)
+    for sent in (f"\0{USER}\0{PASSWORD}", PASSWORD):
+        encoded = base64.b64encode(sent.encode()).decode()
+        assert encoded not in smtp._clean(f"500 unrecognized: AUTH PLAIN {encoded}", server)
 
 
 @pytest.mark.parametrize(

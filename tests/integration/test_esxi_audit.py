@@ -15,7 +15,7 @@ import jsonschema
 import pytest
 
 from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.errors import BadInput
-from ansible_collections.fleetcare.esxi.plugins.module_utils._features.audit import OPTIONS, PARTS, work
+from ansible_collections.fleetcare.esxi.plugins.module_utils._features.audit import OPTIONS, PARTS, secrets, work
 from tests.bench import vms
 from tests.integration.driver import reach, run
 from tests.reports.samples import SCHEMA
@@ -258,6 +258,64 @@ def test_an_endpoint_that_is_not_reached_is_in_the_report(tmp_path: pathlib.Path
     assert dest.stat().st_mode & 0o777 == 0o640
 
 
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"password": None}, "option password is missing"),
+        ({"ca_file": "/no/such/ca.pem", "validate_certs": True}, "ca.pem"),
+        ({"esxi_hostname": None}, "esxi_hostname"),
+        ({"esxi_hostname": ["nosuch"]}, "nosuch"),
+    ],
+)
+def test_an_endpoint_that_is_not_described_well_is_in_the_report(
+    tmp_path: pathlib.Path, simulator: Callable[..., Simulator], more: dict[str, Any], said: str
+) -> None:
+    """Otherwise the page of all endpoints would look as if there were nothing more to know."""
+    sim = simulator("tiny")
+    dest = tmp_path / "report.json"
+    result = audited(sim, NO_CALL_A_HOST, dest=str(dest), **more)
+    report = json.loads(dest.read_text(encoding="utf-8"))
+    jsonschema.validate(report, SCHEMA)
+    (endpoint,) = report["endpoints"]
+    assert result["failed"] and said in result["msg"] and endpoint["failure"]["message"] == result["msg"] and report["targets"] == []
+    assert endpoint["name"].startswith(sim.hostname)
+
+
+def test_names_that_nothing_has_are_each_told(simulator: Callable[..., Simulator]) -> None:
+    sim = simulator("tiny")
+    there = next(iter(sim.state()["hosts"]))
+    report = report_of(sim, NO_CALL_A_HOST, esxi_hostname=["nosuch-a", there, "nosuch-b"], unknown_hosts="go_on")
+    found = verdicts(report, "ntp")
+    assert found["nosuch-a"] == found["nosuch-b"] == "failed" and found[there] != "failed" and len(found) == 3
+    of_all = report_of(sim, NO_CALL_A_HOST, esxi_hostname=["*", "nosuch"], unknown_hosts="go_on")
+    assert of_all["summary"]["vms"] == report_of(sim, NO_CALL_A_HOST)["summary"]["vms"]
+
+
+def test_whom_exclude_leaves_out_where_names_come_from_an_inventory(simulator: Callable[..., Simulator]) -> None:
+    sim = simulator("tiny")
+    names = list(sim.state()["hosts"])
+    some = report_of(sim, {"ntp": {}}, esxi_hostname=names, exclude=[names[0], "elsewhere"], unknown_hosts="go_on")
+    assert set(verdicts(some, "ntp")) == set(names[1:])
+    none = audited(sim, {"ntp": {}}, esxi_hostname=names[:1], exclude=names[:1], unknown_hosts="go_on")
+    assert not none.get("failed") and none["report"]["targets"] == []
+
+
+@pytest.mark.parametrize(
+    "profile",
+    [
+        {"features": {"crypto": {"key_providers": [{"servers": [{"pasword": "n0t-shown"}]}]}}},
+        'features:\n  crypto:\n    key_providers:\n    - password: "n0t-shown" x\n',
+    ],
+    ids=("misspelt", "no YAML"),
+)
+def test_a_secret_of_a_profile_that_is_not_understood_is_hidden(simulator: Callable[..., Simulator], profile: Any) -> None:
+    hidden = secrets({"profile": profile})
+    assert any("n0t-shown" in each for each in hidden) and all(each in (profile, "n0t-shown") for each in hidden)
+    with pytest.raises(BadInput) as problem:
+        audited(simulator("tiny"), {}, profile=profile)
+    assert "n0t-shown" not in problem.value.sentence
+
+
 def test_a_check_run_writes_no_file(tmp_path: pathlib.Path, simulator: Callable[..., Simulator]) -> None:
     dest = tmp_path / "report.json"
     result = audited(simulator("tiny"), NO_CALL_A_HOST, dest=str(dest), check=True)
@@ -288,6 +346,8 @@ def test_the_profile_as_a_file_and_as_text(tmp_path: pathlib.Path, simulator: Ca
         ({"ntp": {}}, {"groups": [{"name": "g", "esxi_hostname": ["*"], "features": {"ntp": {"max_skew": -1}}}]}, "ntp in g"),
         ({"ntp": {}}, {"slice": "5/4"}, "slice '5/4'"),
         ({"ntp": {}}, {"slice": "a"}, "slice 'a'"),
+        ({"ntp": {"reference": "fleet"}}, {"slice": "1/4"}, "ntp.reference is fleet"),
+        ({"ntp": {}}, {"hostname": None}, "option hostname is missing"),
         ({"ntp": {}}, {"parallel": 0}, "parallel 0"),
         ({"ntp": {}}, {"dest": "/no/such/folder/report.json"}, "there is no folder"),
         ({"ntp": {}}, {"profile": "/no/such/profile.yml"}, "/no/such/profile.yml"),

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -348,6 +349,61 @@ def stranger() -> Iterator[int]:
     listening.shutdown(socket.SHUT_RDWR)
     listening.close()
     thread.join(5)
+
+
+@pytest.fixture
+def leaving() -> Iterator[Callable[[int], int]]:
+    """A way to a port that is closed for good after two connections: those by which the playbook waits for a host."""
+    with contextlib.ExitStack() as open_ones:
+
+        def way_to(port: int) -> int:
+            listening = open_ones.enter_context(socket.create_server(("127.0.0.1", 0)))
+
+            def carry(source: socket.socket, sink: socket.socket) -> None:
+                with contextlib.suppress(OSError):
+                    while data := source.recv(65536):
+                        sink.sendall(data)
+                with contextlib.suppress(OSError):
+                    sink.shutdown(socket.SHUT_WR)
+
+            def lead() -> None:
+                with listening:
+                    for _turn in range(2):
+                        near, far = listening.accept()[0], socket.create_connection(("127.0.0.1", port))
+                        back = threading.Thread(target=carry, args=(far, near), daemon=True)
+                        back.start()
+                        carry(near, far)
+                        back.join(5)
+                        near.close()
+                        far.close()
+
+            threading.Thread(target=lead, daemon=True).start()
+            return int(listening.getsockname()[1])
+
+        yield way_to
+
+
+def test_a_host_that_is_gone_again_keeps_no_other_from_its_state(
+    simulator: Callable[..., Simulator], tmp_path: pathlib.Path, leaving: Callable[[int], int]
+) -> None:
+    sim = simulator("standalone")
+    there = {"address": "127.0.0.1", "thumbprint": sim.thumbprint}
+    gone = leaving(sim.port)
+    code, text = ansible(
+        tmp_path,
+        "fleetcare.esxi.esxi_provision",
+        esxi_provision_hosts=[{**there, "name": "esx-gone", "port": gone}, {**there, "name": "esx-there", "port": sim.port}],
+        esxi_provision_deadline=5,
+        esxi_provision_settle=1,
+        esxi_provision_pause=1,
+        esxi_remediate_username=sim.username,
+        esxi_remediate_password=sim.password,
+        esxi_remediate_connect_timeout=2,
+        esxi_firewall_ports_rules=[{"name": "syslog", "enabled": True}],
+    )
+    assert code != 0 and "Not provisioned: 1 of 2." in text and re.search(rf"esx-gone: .*127\.0\.0\.1:{gone}", text), text
+    (host,) = sim.state()["hosts"].values()
+    assert host["rulesets"]["syslog"]["enabled"]
 
 
 def test_fresh_hosts_come_to_the_desired_state_and_the_others_are_named(

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import threading
 from types import SimpleNamespace
 from typing import Any
 
@@ -109,7 +110,7 @@ def test_the_endpoint_changes_with_the_first_and_fails_with_all() -> None:
 
 
 def test_a_shared_result_is_whole_without_what_ansible_says_of_the_run() -> None:
-    found = without_noise(RESULT, with_diff=False)
+    found = without_noise(RESULT, first=False)
     assert list(found["hosts"]) == list(RESULT["hosts"]) and found["failed"] and found["changed"]
     assert not {"warnings", "invocation", "diff"} & set(found)
 
@@ -196,6 +197,7 @@ def test_a_task_that_ends_early_is_told_to_all_of_its_hosts(tmp_path: pathlib.Pa
     for host in ("a", "b"):
         board.enlist("here", part(host))
     task: Any = SharedTask.__new__(SharedTask)
+    task._task = SimpleNamespace(timeout=0)
 
     def work(*_given: Any) -> Any:
         raise problem
@@ -215,9 +217,60 @@ def test_what_was_changed_of_the_endpoint_is_told_by_one_that_is_not_left_out(tm
         board.enlist("here", each)
     result = {**RESULT, "failed": False, "endpoint": {"name": "vc", "status": "changed", "changed": True}}
     task: Any = SharedTask.__new__(SharedTask)
+    task._task = SimpleNamespace(timeout=0)
     task._work = lambda *_given: [result]
     found = [task._together(each, board, "here", {"ansible_play_batch": ["a", "b", "c"]}) for each in parts]
     assert [each["changed"] for each in found] == [False, True, False] and found[0]["skipped"] is True
+
+
+def test_of_several_features_too(tmp_path: pathlib.Path) -> None:
+    board = Board(str(tmp_path))
+    module = "esxi_license_validate"
+    jobs = [{"module": module, "options": {"exclude": ["gone*"]}, "manner": "named"}]
+    parts = [part(host, name=name, jobs=jobs, composed=True, modules=[module]) for host, name in (("a", "gone-1"), ("b", "esx-5"))]
+    for each in parts:
+        board.enlist("here", each)
+    task: Any = SharedTask.__new__(SharedTask)
+    task._task = SimpleNamespace(timeout=0)
+    task._work = lambda *_given: [{**RESULT, "failed": False, "endpoint": {"name": "vc", "status": "changed", "changed": True}}]
+    found = [task._together(each, board, "here", {"ansible_play_batch": ["a", "b"]}) for each in parts]
+    assert [each["changed"] for each in found] == [False, True] and found[0][module]["status"] == "skipped"
+
+
+@pytest.mark.parametrize("timeout", (0, 60))
+def test_what_is_left_of_a_tasks_time_is_not_spent_on_others(tmp_path: pathlib.Path, timeout: int) -> None:
+    """a's own group is being worked on by somebody who dies meanwhile; b's is nobody's yet."""
+    board = Board(str(tmp_path))
+    parts = [part(host, jobs=[{"module": "m", "options": {"hostname": host}, "manner": "named"}]) for host in ("a", "b")]
+    for each in parts:
+        board.enlist("here", each)
+    done: list[str] = []
+    task: Any = SharedTask.__new__(SharedTask)
+    task._task = SimpleNamespace(timeout=timeout)
+
+    def work(group: Any, _variables: Any) -> Any:
+        done.extend(each["host"] for each in group)
+        return [RESULT]
+
+    task._work = work
+    with board.locked():
+        claim = board.take([parts[0]["token"]])
+    with claim:
+        claim.publish(parts[0]["token"], {"changed": False})
+        waiting = threading.Timer(0.3, claim.__exit__)
+        waiting.start()
+        task._together(parts[0], board, "here", {"ansible_play_batch": ["a", "b"]})
+        waiting.join()
+    assert done == (["b"] if not timeout else [])
+    task._together(parts[1], board, "here", {"ansible_play_batch": ["a", "b"]})
+    assert done == ["b"]
+
+
+def test_one_name_is_not_taken_for_another_of_other_case() -> None:
+    """vCenter has esx-1 twice, and one of them is asked for by its object id."""
+    hosts = {"esx-1": {**RESULT["hosts"]["esx-1"], "moid": "host-14"}, "ESX-1": RESULT["hosts"]["esx-2"]}
+    result = {**RESULT, "hosts": hosts}
+    assert own("ESX-1", result=result)["failed"] is True and own("host-14", result=result)["changed"] is True
 
 
 def test_a_place_is_told_from_another_and_is_the_same_for_all_hosts() -> None:

@@ -100,12 +100,12 @@ def merge(slices: pathlib.Path, folder: pathlib.Path, *came: pathlib.Path, **var
     return play(slices, folder, "merge", told)
 
 
-def play(slices: pathlib.Path, folder: pathlib.Path, name: str, told: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+def play(slices: pathlib.Path, folder: pathlib.Path, name: str, told: dict[str, Any], *flags: str) -> subprocess.CompletedProcess[str]:
     """A playbook of ours, on a machine that has the execution environment, too."""
     (folder / "told.json").write_text(json.dumps(told), encoding="utf-8")
     worker = slices / "worker"
     return subprocess.run(
-        [worker / "bin/ansible-playbook", f"fleetcare.esxi.esxi_audit_{name}", "-e", f"@{folder / 'told.json'}"],
+        [worker / "bin/ansible-playbook", f"fleetcare.esxi.esxi_audit_{name}", "-e", f"@{folder / 'told.json'}", *flags],
         env={"PATH": f"{worker / 'bin'}:/usr/bin:/bin", "HOME": str(folder), "LC_ALL": "C.UTF-8", "ANSIBLE_SHOW_CUSTOM_STATS": "true"},
         cwd=folder,
         capture_output=True,
@@ -295,8 +295,9 @@ def test_a_slice_that_cannot_log_in_fails_and_still_reports(slices: pathlib.Path
     assert [len(reports_of(each)) for each in came] == [1, 1]
     ran = merge(slices, tmp_path, tmp_path / "back")
     report = report_in(tmp_path)
-    # No slice is missing, so the merge is done; that one could not be judged stands in the report.
-    assert ran.returncode == 0, ran.stdout[-2000:]
+    assert ran.returncode == 2 and "nothing of slice 2 of" in ran.stdout and "user name or password is wrong" in ran.stdout, ran.stdout[
+        -2000:
+    ]
     assert report["slices"] == {"of": 2, "present": [1, 2]}
     assert (
         any("failed" in counts for counts in report["summary"]["verdicts"].values()) and "login" in json.dumps(report["endpoints"]).lower()
@@ -316,6 +317,28 @@ def test_a_slice_of_two_endpoints_sends_a_report_of_each(slices: pathlib.Path, t
     reports = [json.loads(unpacked(line)) for line in sent.values()]
     assert sorted("failure" in each["endpoints"][0] for each in reports) == [False, True]
     assert "Wrong-Secret-0815" not in ran.stdout + json.dumps(reports)
+
+
+def test_an_endpoint_named_twice_is_refused(slices: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """Its two reports have the same slice, so one would be taken for a later run of the other."""
+    known = [{"hostname": "VC.example.com", "cluster_name": ["a"]}, {"hostname": "vc.example.com", "cluster_name": ["b"]}]
+    ran = play(slices, tmp_path, "slice", {"esxi_audit_profile": "{}", "esxi_audit_slice": "1/2", "esxi_audit_endpoints": known})
+    assert ran.returncode == 2 and "names an endpoint twice (vc.example.com:443, vc.example.com:443)" in ran.stdout, ran.stdout[-2000:]
+
+
+def test_a_slice_that_fails_keeps_no_other_of_its_job_from_being_judged(slices: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    with Simulator("tiny") as simulator:
+        told = {name: getattr(simulator, name) for name in ("hostname", "port", "thumbprint", "username")}
+        told.update(profile={"features": {"ntp": {}}}, esxi_hostname=["*"], slice_hosts="all")
+        passwords = {"slice-1": "Wrong-Secret-0815", "slice-2": simulator.password}
+        hosts = {name: {"esxi_audit_slice": f"{name[-1]}/2", "esxi_audit_password": password} for name, password in passwords.items()}
+        (tmp_path / "hosts.json").write_text(json.dumps({"all": {"hosts": hosts}}), encoding="utf-8")
+        inventory = ("-i", str(tmp_path / "hosts.json"))
+        ran = play(slices, tmp_path, "slice", {f"esxi_audit_{name}": value for name, value in told.items()}, *inventory)
+    sent = dict(re.findall(r'"(esxi_audit_part_\w+)": "([^"]+)"', ran.stdout))
+    assert ran.returncode == 2 and sorted(name[-7:] for name in sent) == ["_1_of_2", "_2_of_2"], ran.stdout[-3000:]
+    reports = {name[-6]: json.loads(unpacked(line)) for name, line in sent.items()}
+    assert "failure" in reports["1"]["endpoints"][0] and reports["2"]["targets"]
 
 
 def test_nothing_that_came_back_is_one_sentence(slices: pathlib.Path, tmp_path: pathlib.Path) -> None:

@@ -205,6 +205,10 @@ def test_without_findings_and_without_a_report_before() -> None:
     told = "".join(read(report).text)
     assert "All is right: 4 hosts and 4 VMs." in told and "no earlier report" in told
     assert "Nothing waits for a role." in told and "Nothing waits for an owner." in told
+    report["endpoints"][0]["judgements"] = {"license": {"verdict": "repairable"}}
+    told = "".join(read(report).text)
+    assert "4 hosts and 4 VMs are right, 1 of 1 endpoint not." in told and "All is right" not in told
+    report["endpoints"][0]["judgements"] = {}
     # Not all was looked at: nobody may take that for a good report.
     report["slices"] = {"of": 2, "present": [2]}
     told = "".join(read(report).text)

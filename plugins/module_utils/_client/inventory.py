@@ -163,7 +163,7 @@ def select_hosts_and_vms(session: Session, selection: Selection) -> tuple[list[T
     vms = _vms(rows, {host.ref: host for host in hosts})
     chosen = _selected(session, hosts, selection)
     running = {host.ref for host in chosen}
-    if len(chosen) == len(hosts):
+    if running >= {host.ref for host in hosts}:
         return chosen, vms
     return chosen, [vm for vm in vms if vm.host in running]
 
@@ -189,8 +189,9 @@ def choose(hosts: list[Target], selection: Selection) -> list[Target]:
                     raise
                 unknown.append(Target(ref=_NONE, name=name, connection="", problem=problem))
         chosen = [host for host in chosen if host.ref in named]
-    chosen = _without(selection.exclude, chosen, hosts) + unknown
-    if not chosen:
+    before = chosen
+    chosen = _without(selection.exclude, chosen, hosts, must=not selection.go_on) + unknown
+    if not chosen and not (selection.go_on and before):
         raise TargetUnknown("the selection holds no host", hint="Check cluster_name, datacenter, folder and exclude together.")
     return chosen
 
@@ -221,9 +222,10 @@ def choose_vms(vms: list[Target], hosts: list[Target], selection: Selection) -> 
     return chosen
 
 
-def _without(names: Iterable[str], chosen: list[Target], targets: list[Target], noun: str = "host") -> list[Target]:
+def _without(names: Iterable[str], chosen: list[Target], targets: list[Target], noun: str = "host", *, must: bool = True) -> list[Target]:
     for name in names:
-        gone = {target.ref for target in _named("exclude", name, targets, noun, must=not any(sign in name for sign in "*?["))}
+        plain = not any(sign in name for sign in "*?[")
+        gone = {target.ref for target in _named("exclude", name, targets, noun, must=must and plain)}
         chosen = [target for target in chosen if target.ref not in gone]
     return chosen
 

@@ -88,20 +88,23 @@ def _log_in(client: smtplib.SMTP, server: MailServer) -> None:
     client.ehlo_or_helo_if_needed()
     if not client.has_extn("auth"):
         raise LoginRefused("the mail server takes no login", target=server.place, hint="Leave out username and password, or see its port.")
-    try:
+    if (server.username + server.password).isascii():
         client.login(server.username, server.password)
-    except UnicodeEncodeError:
-        # The library speaks ASCII here; PLAIN is UTF-8 by its standard, RFC 4616.
-        if "PLAIN" not in client.esmtp_features["auth"].upper().split():
-            raise LoginRefused(
-                "the name or the password has letters beyond ASCII, and the mail server does not take PLAIN logins",
-                target=server.place,
-                hint="Use a password of ASCII letters.",
-            ) from None
-        secret = base64.b64encode(f"\0{server.username}\0{server.password}".encode()).decode("ascii")
-        code, text = client.docmd("AUTH", f"PLAIN {secret}")
-        if code != 235:
-            raise smtplib.SMTPAuthenticationError(code, text) from None
+        return
+    # The library speaks ASCII here; PLAIN is UTF-8 by its standard, RFC 4616.
+    if "PLAIN" not in client.esmtp_features["auth"].upper().split():
+        raise LoginRefused(
+            "the name or the password has letters beyond ASCII, and the mail server does not take PLAIN logins",
+            target=server.place,
+            hint="Use a password of ASCII letters.",
+        )
+    code, text = client.docmd("AUTH", f"PLAIN {_plain(server)}")
+    if code != 235:
+        raise smtplib.SMTPAuthenticationError(code, text)
+
+
+def _plain(server: MailServer) -> str:
+    return base64.b64encode(f"\0{server.username}\0{server.password}".encode()).decode("ascii")
 
 
 def _check_size(client: smtplib.SMTP, message: EmailMessage, server: MailServer) -> None:
@@ -201,6 +204,6 @@ def _words(code: int, text: bytes | str, server: MailServer) -> str:
 def _clean(text: str, server: MailServer) -> str:
     """On one line, and without the password, should the server repeat it."""
     encoded = base64.b64encode(server.password.encode()).decode("ascii")
-    for secret in (server.password, encoded):
-        text = text.replace(secret, "********") if secret else text
+    for secret in (_plain(server), encoded, server.password) if server.password else ():
+        text = text.replace(secret, "********")
     return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())[:300]

@@ -80,7 +80,7 @@ def judged(plan: Plan | None, final: Plan | None, failure: FleetcareError | None
         result["findings"] = rows
     if changes:
         result["changes"] = changes
-    result["verdict"] = _verdict(result, set())
+    result["verdict"] = verdict_of(result, set())
     return result
 
 
@@ -99,7 +99,7 @@ def _value(value: Any) -> str:
     return " ".join(map(_value, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
-def _verdict(judgement: Mapping[str, Any], active: set[str]) -> str:
+def verdict_of(judgement: Mapping[str, Any], active: set[str]) -> str:
     """By what no active exception covers; how it could not be judged stays, unless that is excused."""
     rows = judgement.get("findings", ())
     counted = [row for row in rows if row.get("exception") not in active]
@@ -142,7 +142,7 @@ def excused(parts: Iterable[dict[str, Any]], profile: Profile, today: datetime.d
                     chosen = min(covering, key=lambda each: (each.id not in active, each.id))
                     row["exception"] = chosen.id
                     counts[chosen.id] += 1
-            judgement["verdict"] = _verdict(judgement, active)
+            judgement["verdict"] = verdict_of(judgement, active)
     return [
         {
             "id": each.id,
@@ -163,7 +163,7 @@ def covers(exempt: Exempt, part: Mapping[str, Any], word: str, found: str) -> bo
         return False
     if exempt.groups and not set(exempt.groups) & set(part.get("groups", ())):
         return False
-    return not exempt.targets or exempt.names(part["name"], part.get("path", ""), part.get("moid", ""))
+    return not exempt.targets or exempt.names(part["name"], part.get("moid", ""), part.get("path", ""))
 
 
 def codes_and_controls(

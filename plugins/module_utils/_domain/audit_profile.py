@@ -41,11 +41,13 @@ class Group:
 
     def holds(self, name: str, moid: str, places: Iterable[tuple[str, str]], *, is_vm: bool, host: str = "") -> bool:
         """``places``: (kind, name) of what is above the target. A VM, which runs on ``host``, is in a group by its host, too."""
-        own: dict[str, list[str]] = {"vm_name": [name, moid], "esxi_hostname": [host]} if is_vm else {"esxi_hostname": [name, moid]}
+        own: dict[str, list[tuple[str, str]]] = {"vm_name" if is_vm else "esxi_hostname": [(name, moid)]}
+        if is_vm:
+            own["esxi_hostname"] = [(host, "")]
         for kind, place in places:
-            own.setdefault("cluster_name" if kind == "cluster" else kind, []).append(place)
+            own.setdefault("cluster_name" if kind == "cluster" else kind, []).append((place, ""))
         return all(
-            any(_fits(each, pattern) for each in own.get(option, ()) for pattern in patterns) for option, patterns in self.select.items()
+            any(_fits(pattern, *each) for each in own.get(option, ()) for pattern in patterns) for option, patterns in self.select.items()
         )
 
 
@@ -62,8 +64,8 @@ class Exempt:
     targets: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
 
-    def names(self, *own: str) -> bool:
-        return any(_fits(each, pattern) for each in own if each for pattern in self.targets)
+    def names(self, name: str, moid: str, path: str) -> bool:
+        return any(_fits(pattern, name, moid, path) for pattern in self.targets)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,8 +99,12 @@ class Profile:
         return frozenset(self.features) | {word for group in self.groups for word, options in group.features.items() if options is not None}
 
 
-def _fits(name: str, pattern: str) -> bool:
-    return fnmatch.fnmatchcase(name.lower(), pattern.lower())
+def _fits(pattern: str, name: str, moid: str, path: str = "") -> bool:
+    """By the name; by the path where the pattern has a slash; the object id only as it is. So test-* is not about all that is in
+    a folder test-7, nor vm-* about every vm-12."""
+    pattern = pattern.lower()
+    shown = path if "/" in pattern else name
+    return pattern in (name.lower(), moid.lower(), path.lower()) or fnmatch.fnmatchcase(shown.lower(), pattern)
 
 
 # ---- reading it -----------------------------------------------------------------------------------------------------
@@ -108,7 +114,7 @@ def parse(data: Any, words: Sequence[str], codes: Sequence[str] = ()) -> Profile
     """A profile as data. ``words``: the features that there are; ``codes``: of findings, where they are known, for one that is
     misspelt would excuse nothing and say nothing. Raises BadInput with the place and the cure."""
     profile = _mapping(data, "the profile")
-    _known(profile, _TOP, "the profile")
+    known(profile, _TOP, "the profile")
     features = {word: _options(options, f"features.{word}") for word, options in _features(profile, words, "features").items()}
     if any(options is None for options in features.values()):
         word = next(word for word, options in features.items() if options is None)
@@ -124,12 +130,12 @@ def parse(data: Any, words: Sequence[str], codes: Sequence[str] = ()) -> Profile
                 f"profile: exception {each.id} names the group {sorted(unknown)[0]!r}, which is not in groups",
                 hint="Add it, or take it out.",
             )
-        _known(each.codes, codes or each.codes, f"exception {each.id}.codes", _CODES)
+        known(each.codes, codes or each.codes, f"exception {each.id}.codes", _CODES)
     controls = tuple(_control(entry, number) for number, entry in enumerate(_entries(profile, "controls"), 1))
     for control in controls:
-        _known(sorted(control.codes), codes or sorted(control.codes), f"control {control.id}.codes", _CODES)
+        known(sorted(control.codes), codes or sorted(control.codes), f"control {control.id}.codes", _CODES)
     owners = _mapping(profile.get("owners") or {}, "owners")
-    _known(owners, words, "owners")
+    known(owners, words, "owners")
     found = Profile(
         site=_text(profile.get("site") or "", "site"),
         features={word: options for word, options in features.items() if options is not None},
@@ -138,11 +144,19 @@ def parse(data: Any, words: Sequence[str], codes: Sequence[str] = ()) -> Profile
         exceptions=exceptions,
         controls=controls,
         exposure=_flag(profile.get("exposure", True), "exposure"),
-        fingerprint=hashlib.sha256(json.dumps(profile, sort_keys=True, default=str).encode()).hexdigest()[:16],
+        fingerprint=_fingerprint(profile),
     )
     if not found.words:
         raise BadInput("profile: no feature is named", hint=f"Name at least one in features: {', '.join(words)}.")
     return found
+
+
+def _fingerprint(profile: Mapping[str, Any]) -> str:
+    try:
+        return hashlib.sha256(json.dumps(profile, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    except TypeError:
+        # Of names beside each other, some are texts and some are numbers.
+        raise BadInput("profile: some name in it is no text", hint="Put names in quotes that look like numbers.") from None
 
 
 def _mapping(data: Any, where: str) -> Mapping[str, Any]:
@@ -159,22 +173,18 @@ def _mapping(data: Any, where: str) -> Mapping[str, Any]:
 _CODES = "docs/findings.md lists the codes."
 
 
-def known(given: Iterable[str], names: Sequence[str], where: str) -> None:
+def known(given: Iterable[str], names: Sequence[str], where: str, else_see: str = "") -> None:
     """Raises BadInput for what is not among the names, with the nearest."""
-    _known(given, names, where)
-
-
-def _known(given: Iterable[str], known: Sequence[str], where: str, else_see: str = "") -> None:
     for name in given:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.8 if else_see else 0.6)
-            hint = f"Did you mean {near[0]}?" if near else else_see or f"There are: {', '.join(known)}."
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1, cutoff=0.8 if else_see else 0.6)
+            hint = f"Did you mean {near[0]}?" if near else else_see or f"There are: {', '.join(names)}."
             raise BadInput(f"profile: {where} has {name!r}, which is not known", hint=hint)
 
 
 def _features(data: Mapping[str, Any], words: Sequence[str], where: str) -> Mapping[str, Any]:
     features = _mapping(data.get("features") or {}, where)
-    _known(features, words, where)
+    known(features, words, where)
     return features
 
 
@@ -227,7 +237,7 @@ def _unique(names: Sequence[str], where: str) -> None:
 def _group(data: Any, number: int, words: Sequence[str]) -> Group:
     where = f"groups[{number}]"
     entry = _mapping(data, where)
-    _known(entry, ("name", "features", *_SELECTORS), where)
+    known(entry, ("name", "features", *_SELECTORS), where)
     name = _needed(entry, "name", where)
     where = f"group {name}"
     select = {option: _texts(entry, option, where) for option in _SELECTORS if entry.get(option) is not None}
@@ -242,12 +252,12 @@ def _group(data: Any, number: int, words: Sequence[str]) -> Group:
 def _exception(data: Any, number: int, words: Sequence[str]) -> Exempt:
     where = f"exceptions[{number}]"
     entry = _mapping(data, where)
-    _known(entry, ("id", "owner", "reason", "expires", "feature", "codes", "targets", "groups"), where)
+    known(entry, ("id", "owner", "reason", "expires", "feature", "codes", "targets", "groups"), where)
     name = _needed(entry, "id", where)
     where = f"exception {name}"
     feature = _text(entry.get("feature") or "", f"{where}.feature")
     if feature:
-        _known([feature], words, f"{where}.feature")
+        known([feature], words, f"{where}.feature")
     found = Exempt(
         id=name,
         owner=_needed(entry, "owner", where),
@@ -258,7 +268,7 @@ def _exception(data: Any, number: int, words: Sequence[str]) -> Exempt:
         targets=_texts(entry, "targets", where),
         groups=_texts(entry, "groups", where),
     )
-    if not (found.feature or found.codes or found.targets or found.groups):
+    if not (found.feature or found.codes or found.groups) and all(not each.strip("*") for each in found.targets):
         raise BadInput(f"profile: {where} would excuse everything", hint="Limit it by feature, codes, targets or groups.")
     return found
 
@@ -278,7 +288,7 @@ def _day(value: Any, where: str) -> datetime.date:
 def _control(data: Any, number: int) -> Control:
     where = f"controls[{number}]"
     entry = _mapping(data, where)
-    _known(entry, ("id", "guide", "title", "source", "codes"), where)
+    known(entry, ("id", "guide", "title", "source", "codes"), where)
     codes = frozenset(_texts(entry, "codes", where))
     if not codes:
         raise BadInput(f"profile: {where} has no codes", hint="Name the findings that break it; docs/findings.md lists them.")

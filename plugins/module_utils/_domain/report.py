@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 from .report_drift import compared
-from .report_form import checked
+from .report_form import checked, read
 from .report_merge import in_order, merged
 from .report_model import Report, missing_sentences, summary_of
 
-__all__ = ["Report", "checked", "compared", "in_order", "merged", "missing_sentences", "summary_of"]
+__all__ = ["Report", "checked", "compared", "in_order", "merged", "missing_sentences", "read", "summary_of"]

@@ -10,7 +10,7 @@ from typing import Any
 
 from .errors import BadInput
 from .report_merge import in_order
-from .report_model import UNJUDGED, Report, endpoint_of, kind_of, parts, summary_of
+from .report_model import UNJUDGED, Report, endpoint_of, identity, kind_of, parts, summary_of
 
 _Part = Mapping[str, Any]
 
@@ -45,7 +45,7 @@ def compared(report: Report, previous: Report) -> Report:
 
 
 def _place(part: _Part) -> tuple[str, str, str]:
-    return endpoint_of(part), kind_of(part), part.get("moid", "")
+    return endpoint_of(part), kind_of(part), identity(part)
 
 
 def _pairs(report: Report, previous: Report) -> dict[tuple[str, str, str], _Part]:
@@ -61,8 +61,8 @@ def _pairs(report: Report, previous: Report) -> dict[tuple[str, str, str], _Part
 def _paired(now: Sequence[_Part], before: Sequence[_Part]) -> dict[tuple[str, str, str], _Part]:
     """By object id, then those that are left by a name that only one of them has. An endpoint that was set up anew has given its
     ids to others: there the names go first. It shows where both names of an id are those of other ids, too."""
-    ids = {part.get("moid", ""): part for part in before}
-    both = [(part, ids[part.get("moid", "")]) for part in now if part.get("moid", "") in ids]
+    ids = {part["moid"]: part for part in before if part.get("moid")}
+    both = [(part, ids[part["moid"]]) for part in now if part.get("moid") in ids]
     names_now, names_before = {part["name"] for part in now}, {part["name"] for part in before}
     moved = sum(new["name"] != old["name"] and new["name"] in names_before and old["name"] in names_now for new, old in both)
     ids_hold = 2 * moved <= len(both)
@@ -75,7 +75,7 @@ def _paired(now: Sequence[_Part], before: Sequence[_Part]) -> dict[tuple[str, st
         often = Counter(part.get(by, "") for part in left) + Counter(part.get(by, "") for part in open_)
         for part in open_:
             name = part.get(by, "")
-            if name in known and often[name] == 2:
+            if name and name in known and often[name] == 2:
                 pairs[_place(part)] = known[name]
     return pairs
 
@@ -109,7 +109,7 @@ def _resolved(part: _Part, old: _Part, previous: Report) -> list[dict[str, Any]]
     gone = []
     for word, judged in old["judgements"].items():
         now = part["judgements"].get(word)
-        if now is None or now["verdict"] in UNJUDGED or "failure" in part:
+        if now is None or now["verdict"] in UNJUDGED or "failure" in now or "failure" in part:
             continue
         codes = {each["code"] for each in now.get("findings", ())}
         gone += [

@@ -7,6 +7,7 @@ The schema itself is for others; a module has no library to read it with. What i
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from .errors import BadInput
 from .report_model import FORM, LEVELS, VERDICTS, Report
 
+_HINT = "Name a file that esxi_audit or esxi_audit_report has written."
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 _WORD = re.compile(r"[a-z][a-z_]*")
 _TEXT, _COUNT, _NUMBER, _FLAG, _FREE = "a text", "a whole number", "a number", "true or false", "anything"
@@ -110,16 +112,27 @@ _REPORT = {
 
 def checked(data: Any, what: str) -> Report:
     """``data`` as a report; ``what`` names it in a sentence. Raises BadInput with the first place that is not as it should be."""
-    hint = "Name a file that esxi_audit or esxi_audit_report has written."
     if not isinstance(data, dict) or "form" not in data:
-        raise BadInput(f"{what} is no report of an audit", hint=hint)
+        raise BadInput(f"{what} is no report of an audit", hint=_HINT)
     if data["form"] != FORM:
         form = data["form"] if isinstance(data["form"], str) else type(data["form"]).__name__
-        raise BadInput(f"{what} is of another form, {form[:60]!r}; this version of the collection reads {FORM!r}", hint=hint)
+        raise BadInput(f"{what} is of another form, {form[:60]!r}; this version of the collection reads {FORM!r}", hint=_HINT)
     trouble = _trouble(data, _REPORT, "")
     if trouble:
-        raise BadInput(f"{what} is damaged: {trouble}", hint=hint)
+        raise BadInput(f"{what} is damaged: {trouble}", hint=_HINT)
     return data
+
+
+def read(content: bytes | str, what: str) -> Report:
+    """The content of a file as a report; ``what`` names it. Raises BadInput."""
+    try:
+        return checked(json.loads(content, parse_constant=_no_number), what)
+    except (ValueError, RecursionError):
+        raise BadInput(f"{what} is no JSON", hint=_HINT) from None
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is nothing that JSON has")
 
 
 def _trouble(value: Any, form: Any, place: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from .errors import listed
-from .report_model import UNJUDGED, excused, missing_sentences, parts, plain
+from .report_model import UNJUDGED, excused, holes, parts, plain
 
 # Not as the profile wants it, whatever the findings are called: what the role would repair is told as a warning by some planners.
 _DIFFERS = ("repairable", "not_compliant")
@@ -27,22 +27,24 @@ def gate(report: Mapping[str, Any], fail_levels: Collection[str]) -> list[str]:
     return [plain(reason) for reason in _reasons(report, fail_levels)]
 
 
+def unjudged(report: Mapping[str, Any]) -> list[str]:
+    """Those of them that no level and no profile decides on."""
+    return [plain(f"nothing of {who} was judged: {cause.rstrip('.')}" if cause else who) for who, cause in holes(report)]
+
+
 def _reasons(report: Mapping[str, Any], fail_levels: Collection[str]) -> Iterator[str]:
     active = excused(report)
-    yield from missing_sentences(report)
-    for endpoint in report["endpoints"]:
-        if "failure" in endpoint:
-            yield f"nothing of {endpoint['name']} was judged: {endpoint['failure']['cause'].rstrip('.')}"
+    yield from unjudged(report)
     if not any(part["judgements"] for part in parts(report)) and not any("failure" in each for each in report["endpoints"]):
         yield "there is nothing that was judged"
     bad: dict[str, list[str]] = {}
-    unjudged: dict[str, list[str]] = {}
+    lost: dict[str, list[str]] = {}
     for part in parts(report):
         for word, judged in part["judgements"].items():
             if judged["verdict"] in UNJUDGED:
-                unjudged.setdefault(word, []).append(part["name"])
+                lost.setdefault(word, []).append(part["name"])
             elif fails(judged, fail_levels, active):
                 bad.setdefault(word, []).append(part["name"])
-    for found, what in ((bad, ("is not right", "are not right")), (unjudged, ("was not judged", "were not judged"))):
+    for found, what in ((bad, ("is not right", "are not right")), (lost, ("was not judged", "were not judged"))):
         for word, names in found.items():
             yield f"{word}: {len(names)} {what[len(names) > 1]} ({listed(sorted(names), 3)})"

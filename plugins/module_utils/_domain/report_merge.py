@@ -13,8 +13,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from .audit import verdict_of
 from .errors import BadInput
-from .report_model import UNJUDGED, VERDICTS, WORDS, Report, endpoint_of, parts, summary_of
+from .report_model import UNJUDGED, VERDICTS, WORDS, Report, endpoint_of, excused, identity, parts, summary_of
 
 ValueT = TypeVar("ValueT")
 # How an endpoint that was not cut says so in a report of others that were.
@@ -30,7 +31,7 @@ def merged(reports: Sequence[Report], *, different_profiles: bool = False) -> Re
     ordered = _current(sorted(reports, key=lambda report: (report["generated"], _text(report))))
     profiles = _profiles(ordered, different_profiles)
     endpoints = _endpoints(ordered)
-    targets = {_place(target): target for report in ordered for target in report["targets"]}
+    targets = {_place(target): dict(target) for report in ordered for target in report["targets"]}
     whole: Report = {
         "form": ordered[0]["form"],
         "collection": _names(report["collection"] for report in ordered),
@@ -50,6 +51,10 @@ def merged(reports: Sequence[Report], *, different_profiles: bool = False) -> Re
         "since": min((report["since"] for report in ordered if report["since"]), default=None),
         "resolved": _united([report["resolved"] for report in ordered]),
     }
+    # The day on which an exception ends may have come between two slices.
+    ended = {each["id"] for report in ordered for each in report["exceptions"]} - excused(whole)
+    for part in parts(whole) if any(ended & excused(report) for report in ordered) else ():
+        part["judgements"] = {word: _judged_anew(judged, excused(whole)) for word, judged in part["judgements"].items()}
     counted = Counter(
         finding.get("exception")
         for part in parts(whole)
@@ -58,6 +63,12 @@ def merged(reports: Sequence[Report], *, different_profiles: bool = False) -> Re
     )
     whole["exceptions"] = [_recounted(each, counted[each["id"]]) for each in whole["exceptions"]]
     return in_order({**whole, "summary": summary_of(whole)})
+
+
+def _judged_anew(judged: dict[str, Any], active: set[str]) -> dict[str, Any]:
+    if not any("exception" in each for each in judged.get("findings", ())):
+        return judged
+    return {**judged, "verdict": verdict_of(judged, active)}
 
 
 def in_order(report: Report) -> Report:
@@ -82,7 +93,7 @@ def _text(value: Any) -> str:
 
 
 def _place(target: Mapping[str, Any]) -> tuple[str, str, str]:
-    return target["endpoint"], target["kind"], target["moid"]
+    return target["endpoint"], target["kind"], identity(target)
 
 
 def _chosen(entries: Iterable[tuple[str, ValueT]], order: Callable[[ValueT], Any] = _text) -> list[ValueT]:
@@ -115,6 +126,18 @@ def _profiles(reports: Sequence[Report], different: bool) -> dict[str, str]:
             f"the reports were made by different profiles: {described}",
             hint="Run the audit again with one profile, or set different_profiles to true where each endpoint has its own.",
         )
+    # Several whole reports of one endpoint: of a target that two of them judged, one would be lost.
+    for name in {endpoint["name"] for report in reports for endpoint in report["endpoints"]}:
+        own = [
+            set(report["profile"]["fingerprint"].split("+"))
+            for report in reports
+            if any(each["name"] == name for each in report["endpoints"])
+        ]
+        if not set.intersection(*own):
+            raise BadInput(
+                f"{name} was judged by different profiles",
+                hint="Give each endpoint one profile; its groups hold what is different for some hosts.",
+            )
     return {
         "name": _names(name for _fingerprint, name in found),
         "fingerprint": "+".join(sorted({part for each in prints for part in each.split("+")})),

@@ -85,6 +85,23 @@ def missing_sentences(report: Mapping[str, Any]) -> list[str]:
     return sentences
 
 
+def holes(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What nobody judged of endpoints, and why: slices that are not there, for which there is only a sentence, and endpoints and
+    slices that failed."""
+    yield from ((sentence, "") for sentence in missing_sentences(report))
+    for each in report["endpoints"]:
+        lost = next((judged["failure"] for judged in each["judgements"].values() if "slices" in judged.get("failure", {})), None)
+        if "failure" in each:
+            yield each["name"], each["failure"]["cause"]
+        elif lost:
+            yield f"slice {listed([str(number) for number in lost['slices']], 8)} of {each['name']}", lost["cause"]
+
+
+def identity(part: Mapping[str, Any]) -> str:
+    """What tells a target from others of its kind: its object id, or the name that nothing in vCenter has."""
+    return part.get("moid") or part["name"]
+
+
 def excused(report: Mapping[str, Any]) -> set[str]:
     """Ids of the exceptions that hold."""
     return {each["id"] for each in report["exceptions"] if each["status"] == "active"}

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from .report_model import LEVELS, UNJUDGED, UNTOLD, VERDICT_NAMES, VERDICTS, excused, missing_sentences, parts, plain
+from .report_model import FINE, LEVELS, UNJUDGED, UNTOLD, VERDICT_NAMES, VERDICTS, excused, holes, missing_sentences, parts, plain
 
 WIDTH = 100
 # In place of a level: nobody knows how bad it is.
@@ -42,9 +42,13 @@ def verdict(report: Mapping[str, Any]) -> str:
     reasons = []
     if missing_sentences(report):
         reasons.append("slices are missing")
-    lost = sum("failure" in each for each in report["endpoints"])
-    if lost:
-        reasons.append(f"{lost} of {_count(len(report['endpoints']), 'endpoint')} not judged")
+    verdicts = [{judged["verdict"] for judged in each["judgements"].values()} for each in report["endpoints"] if "failure" not in each]
+    lost = len(report["endpoints"]) - len(verdicts)
+    part = sum(not own.isdisjoint(UNJUDGED) for own in verdicts)
+    wrong = sum(own.isdisjoint(UNJUDGED) and not own.issubset(FINE) for own in verdicts)
+    for many, what in ((lost, "not judged"), (part, "not wholly judged"), (wrong, "not right")):
+        if many:
+            reasons.append(f"{many} of {_count(len(report['endpoints']), 'endpoint')} {what}")
     if bad:
         both = f"{targets} hosts and VMs" if summary["hosts"] and summary["vms"] else _who(summary)
         reasons.append(f"{bad} of {both} not right")
@@ -75,15 +79,7 @@ def _head(report: Mapping[str, Any]) -> Iterator[str]:
 
 def _holes(report: Mapping[str, Any]) -> Iterator[str]:
     """What nobody judged, before anything else is told: the rest says nothing about it."""
-    told = [f"MISSING: {sentence}" for sentence in missing_sentences(report)]
-    for each in report["endpoints"]:
-        if "failure" in each:
-            told.append(f"NOT JUDGED: {each['name']}: {each['failure']['cause']}")
-        else:
-            lost = next((judged["failure"] for judged in each["judgements"].values() if "slices" in judged.get("failure", {})), None)
-            if lost:
-                which = ", ".join(map(str, lost["slices"]))
-                told.append(f"NOT JUDGED: slice {which} of {each['name']}: {lost['cause']}")
+    told = [f"NOT JUDGED: {who}: {cause}" if cause else f"MISSING: {who}" for who, cause in holes(report)]
     if told:
         yield ""
     yield from _few(told, _ENDPOINTS, "of these")

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import datetime
+import difflib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -81,6 +82,12 @@ def work(params: Mapping[str, Any], check: bool, *, in_process: bool = False) ->
     dest = params["dest"] and os.path.abspath(os.path.expanduser(params["dest"]))
     if dest and not os.path.isdir(os.path.dirname(dest)):
         raise BadInput(f"dest {dest}: there is no folder {os.path.dirname(dest)}", hint="Make the folder first, or name another.")
+    clocks = (profile.features.get("ntp"), *(group.features.get("ntp") for group in profile.groups))
+    if params["slice"] and any((options or {}).get("reference") == "fleet" for options in clocks):
+        raise BadInput(
+            "profile: ntp.reference is fleet, which compares the clocks of all hosts, and a slice has some of them only",
+            hint="Set it to control_node or vcenter, or audit without slices.",
+        )
     began = datetime.datetime.now(datetime.timezone.utc)
     found = audit.judge(profile, PARTS, params, in_process=in_process)
     report = audit.report_of(found, profile, PARTS, name=name, version=VERSION, began=began)
@@ -102,13 +109,16 @@ def work(params: Mapping[str, Any], check: bool, *, in_process: bool = False) ->
 
 def secrets(params: Mapping[str, Any]) -> list[str]:
     """What stands in a profile under the name of an option that holds a secret, keys for one."""
-    names = {name for part in PARTS.values() for name in _secret_names(part.feature.options)}
+    known = {name: secret for part in PARTS.values() for name, secret in _names(part.feature.options)}
+    names = [name for name, secret in known.items() if secret]
     found: list[str] = []
 
     def look(data: Any, hidden: bool) -> None:
         if isinstance(data, Mapping):
             for name, value in data.items():
-                look(value, hidden or name in names)
+                # A misspelt one ends the run, and its value is no less secret.
+                near = name not in known and difflib.get_close_matches(str(name), names, n=1, cutoff=0.7)
+                look(value, hidden or name in names or bool(near))
         elif isinstance(data, (list, tuple)):
             for value in data:
                 look(value, hidden)
@@ -118,15 +128,18 @@ def secrets(params: Mapping[str, Any]) -> list[str]:
     try:
         look(_profile(params.get("profile"))[1], False)
     except FleetcareError:
-        pass  # work() tells it
+        # work() tells it. What is no name of a file, and is not understood, may have a secret anywhere.
+        if "\n" in str(params.get("profile")):
+            found.append(str(params["profile"]))
     return found
 
 
-def _secret_names(options: Mapping[str, Any]) -> Iterator[str]:
+def _names(options: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
+    """Of options and of what is in them, and whether they are secret."""
     for name, spec in options.items():
-        if spec.get("no_log"):
-            yield from (name, *spec.get("aliases", ()))
-        yield from _secret_names(spec.get("options", {}))
+        for each in (name, *spec.get("aliases", ())):
+            yield each, bool(spec.get("no_log"))
+        yield from _names(spec.get("options", {}))
 
 
 def _profile(given: Any) -> tuple[str, Any]:
@@ -145,7 +158,9 @@ def _profile(given: Any) -> tuple[str, Any]:
     try:
         return name, yaml_load(text)
     except Exception as problem:  # PyYAML's own errors; importing their class would need PyYAML
-        said = " ".join(str(problem).split())
+        # Without the line itself, in which a secret may stand.
+        mark = getattr(problem, "problem_mark", None)
+        said = f"{getattr(problem, 'problem', None) or 'it cannot be read'}" + (f" in line {mark.line + 1}" if mark else "")
         raise BadInput(f"profile: {name} is no YAML: {said}", hint="Mind the indentation, and put texts with a colon in quotes.") from None
 
 

@@ -125,15 +125,25 @@ def _parsed(part: Part, options: Mapping[str, Any], where: str) -> Any:
 
 
 def judge(profile: Profile, parts: Mapping[str, Part], params: Mapping[str, Any], *, in_process: bool = False) -> Audit:
-    """Raises BadInput, for what is wrong in the options; what is wrong with the endpoint is in the result.
+    """Raises BadInput, for what is wrong in the options, once nobody knows which endpoint is meant; what else is wrong is in the result.
 
     ``in_process``: the caller keeps its own signal handlers (tests).
     """
     wishes = Wishes(profile, parts)
     selection = Selection.parse(params)
     slice_of = slice_from(params.get("slice"))
-    endpoint = Endpoint.parse(params)
     check_limits(params)
+    found = Audit({"name": params["hostname"], "type": None, "version": None, "judgements": {}, "licenses": []}, slice_of=slice_of)
+    found.secrets = wishes.secrets
+    try:
+        endpoint = Endpoint.parse(params)
+    except BadInput as problem:
+        if not params["hostname"]:
+            raise
+        # A report of all endpoints must not look whole without this one.
+        found.endpoint["failure"] = problem.at(target=params["hostname"]).as_failure()
+        return found
+    found.endpoint["name"] = endpoint.name
     guard = Guard(params["deadline"])
     if in_process:
         guard.watch()
@@ -142,16 +152,13 @@ def judge(profile: Profile, parts: Mapping[str, Part], params: Mapping[str, Any]
     asked = [(word, part) for word, part in parts.items() if word in profile.words]
     probes = {probe for _word, part in asked for probe in part.feature.translation.PROBES}
     session = Session(endpoint, guard, may_write=False, probes=probes)
-    found = Audit({"name": endpoint.name, "type": None, "version": None, "judgements": {}, "licenses": []}, slice_of=slice_of)
     try:
         with session:
             about = session.content.about
             found.endpoint.update(type=about.apiType, version=about.version)
             _Auditor(session, profile, dict(asked), wishes, params["parallel"], found).over(selection)
-    except BadInput:
-        raise
     except FleetcareError as problem:
-        if isinstance(problem, _NO_ENDPOINT) or not found.targets:
+        if isinstance(problem, (BadInput, *_NO_ENDPOINT)) or not found.targets:
             problem.at(target=endpoint.name)
         found.endpoint["failure"] = problem.as_failure()
         found.targets.clear()
@@ -178,7 +185,8 @@ class _Auditor:
         self.wishes = wishes
         self.found = found
         self.manner = Manner(parallel)
-        self.rows: dict[Ref, dict[str, Any]] = {}
+        # By the object: names that vCenter does not know have no reference of their own.
+        self.rows: dict[int, dict[str, Any]] = {}
 
     def over(self, selection: Selection) -> None:
         if any(part.feature.targets.key == VMS.key for part in self.parts.values()):
@@ -201,7 +209,7 @@ class _Auditor:
                 for group in self.profile.groups
                 if group.holds(target.name, target.ref.id, places, is_vm=is_vm, host=target.host_name)
             ]
-            self.rows[target.ref] = {
+            self.rows[id(target)] = {
                 "endpoint": self.found.endpoint["name"],
                 "kind": "vm" if is_vm else "host",
                 "name": target.name,
@@ -222,7 +230,7 @@ class _Auditor:
         prefetched = Prefetch(self.session, readable, wishes, tell)
         for run in runs.values():
             self._judge(run, prefetched)
-        self.found.targets += [self.rows[target.ref] for target in targets]
+        self.found.targets += [self.rows[id(target)] for target in targets]
 
     def _judge(self, run: _Judging, prefetched: Prefetch) -> None:
         feature = run.part.feature
@@ -232,11 +240,11 @@ class _Auditor:
             Run(outcome, self.session, self.manner, read=prefetched).over(run.targets)
         except FleetcareError as problem:
             trouble = problem
-        by_ref = {entry.target.ref: entry for entry in outcome.entries.values()}
+        entries = {id(entry.target): entry for entry in outcome.entries.values()}
         for target in run.targets:
-            entry = by_ref.get(target.ref) or Entry(target)
-            failure = entry.failure or (trouble if entry.plan is None else None)
-            row = self.rows[target.ref]
+            entry = entries.get(id(target)) or Entry(target)
+            failure = entry.failure or (None if entry.plan else trouble or FleetcareError("it was not looked at", target=target.name))
+            row = self.rows[id(target)]
             row["judgements"][run.word] = audit.judged(entry.plan, entry.final, failure)
             self._note(entry)
             if run.part.facts and entry.plan and failure is None:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from email.utils import formatdate, make_msgid
 from typing import Any
@@ -13,7 +12,7 @@ from .._client import smtp
 from .._client.local_files import given
 from .._domain import report_mail, report_text
 from .._domain.errors import BadInput
-from .._domain.report import Report, checked
+from .._domain.report import read
 
 MISSING = None
 # Far beyond what mail servers take; a disk image named by mistake is not read into memory.
@@ -23,7 +22,7 @@ _LARGEST = 256 << 20
 def work(params: dict[str, Any], check: bool) -> dict[str, Any]:
     """The result of the task. Raises FleetcareError."""
     server = _server(params)
-    report = _report(params["report"]) if params["report"] else None
+    report = read(given(params["report"], _LARGEST), params["report"]) if params["report"] else None
     if report is None and not params["body"]:
         raise BadInput("there is nothing to say", hint="Give report, or body and subject.")
     names = report_mail.unique_names(params["attachments"], map(os.path.basename, params["attachments"]))
@@ -87,10 +86,3 @@ def _server(params: dict[str, Any]) -> smtp.MailServer:
         ca_file=params["ca_file"] or "",
         timeout=params["timeout"],
     )
-
-
-def _report(path: str) -> Report:
-    try:
-        return checked(json.loads(given(path, _LARGEST)), path)
-    except (ValueError, RecursionError):
-        raise BadInput(f"{path} is no JSON", hint="Name a file that esxi_audit or esxi_audit_report has written.") from None

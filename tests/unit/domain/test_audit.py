@@ -145,6 +145,11 @@ ERRORS = (found("error", "one"), found("error", "two"))
         ([{"targets": ["ESX-1*"]}], {}, "excepted"),
         ([{"targets": ["host-1"]}], {}, "excepted"),
         ([{"targets": ["dc/*"]}], {}, "excepted"),
+        ([{"targets": ["DC/esx-1.example.com"]}], {}, "excepted"),
+        # What a folder is called is no name of what is in it, and every object id begins so.
+        ([{"targets": ["dc*"]}], {}, "not_compliant"),
+        ([{"targets": ["host-*"]}], {}, "not_compliant"),
+        ([{"targets": ["esx[1]"]}], {"name": "esx[1]"}, "excepted"),
         ([{"targets": ["esx-2*"]}], {}, "not_compliant"),
         ([{"groups": ["dmz"]}], {}, "not_compliant"),
         ([{"groups": ["dmz"]}], {"groups": ["dmz"]}, "excepted"),

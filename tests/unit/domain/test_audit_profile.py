@@ -58,6 +58,9 @@ def test_groups_replace_each_other_in_their_order() -> None:
         ({"cluster_name": ["prod"], "datacenter": ["elsewhere"]}, False, False),
         ({"folder": ["racks"]}, True, False),
         ({"folder": ["tenants"]}, False, True),
+        # Every object id begins so.
+        ({"esxi_hostname": ["host-*"]}, False, False),
+        ({"vm_name": ["vm-*"]}, False, False),
     ],
 )
 def test_who_is_in_a_group(select: dict[str, Any], host: bool, vm: bool) -> None:
@@ -105,6 +108,8 @@ def test_the_fingerprint_goes_by_the_content() -> None:
         ({"exceptions": [{**EXCEPTION, "expires": None}]}, "exception E has no date in expires"),
         ({"exceptions": [{**EXCEPTION, "expires": "soon"}]}, "exception E has 'soon' in expires"),
         ({"exceptions": [{**EXCEPTION, "feature": ""}]}, "would excuse everything"),
+        ({"exceptions": [{**EXCEPTION, "feature": "", "targets": ["*", "**"]}]}, "would excuse everything"),
+        ({"features": {"license": {"labels": {1: "a", "b": "c"}}}}, "some name in it is no text"),
         ({"exceptions": [{**EXCEPTION, "groups": ["nobody"]}]}, "names the group 'nobody'"),
         ({"exceptions": [EXCEPTION, EXCEPTION]}, "exceptions has 'E' twice"),
         (

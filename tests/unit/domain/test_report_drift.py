@@ -162,6 +162,26 @@ def test_what_could_not_be_judged_is_not_resolved(verdict: str) -> None:
     assert result["resolved"] == []
 
 
+def test_what_is_excused_from_being_judged_is_not_resolved() -> None:
+    now = one_host(SECOND, "esx-1", "host-1", verdict="excepted")
+    now["targets"][0]["judgements"]["ntp"]["failure"] = {"kind": "host_unreachable", "cause": "away", "message": "away"}
+    assert reports.compared(now, one_host(FIRST, "esx-1", "host-1", "92 s"))["resolved"] == []
+
+
+def test_names_that_nothing_has_are_told_apart() -> None:
+    def unknown(moment: str, *names: str) -> Report:
+        report = audit(moment, hosts=len(names), vms=0)
+        for target, name in zip(report["targets"], names, strict=True):
+            finding = {"level": "error", "code": "not_judged", "text": f"no host {name}"}
+            target.update(name=name, moid="", judgements={"ntp": {"verdict": "not_compliant", "findings": [finding]}})
+        report["summary"] = summary(report)
+        return report
+
+    assert len(reports.merged([unknown(FIRST, "a", "b")])["targets"]) == 2
+    found = reports.compared(unknown(SECOND, "b", "c"), unknown(FIRST, "a", "b"))
+    assert [[each.get("new") for each in target["judgements"]["ntp"]["findings"]] for target in found["targets"]] == [[None], [True]]
+
+
 def test_what_the_profile_no_longer_asks_for_is_not_resolved() -> None:
     report = one_host(SECOND, "esx-1", "host-1")
     report["targets"][0]["judgements"] = {"firewall": {"verdict": "compliant"}}
@@ -215,6 +235,13 @@ def test_what_is_no_report_is_a_sentence(name: str) -> None:
         reports.checked(data, "it")
     assert refused.value.sentence.startswith(sentence)
     assert refused.value.sentence.endswith("Name a file that esxi_audit or esxi_audit_report has written.")
+
+
+def test_what_is_no_number_is_no_json() -> None:
+    text = json.dumps(audit(FIRST, hosts=1, vms=0)).replace('"new": 0', '"new": NaN')
+    assert "NaN" in text
+    with pytest.raises(BadInput, match="it is no JSON"):
+        reports.read(text, "it")
 
 
 def test_a_damaged_place_is_named() -> None:

@@ -337,6 +337,10 @@ def test_the_text_as_it_is_read() -> None:
 VERDICTS: dict[str, tuple[dict[str, Any], str]] = {
     "all fine": ({}, "Bonn: 1 host right"),
     "nothing": ({"targets": []}, "Bonn: nothing was judged"),
+    "an endpoint": (
+        {"endpoints": [{**sample(1, 0)["endpoints"][0], "judgements": {"license": {"verdict": "not_compliant"}}}]},
+        "Bonn: 1 of 1 endpoint not right, 1 host right",
+    ),
     "a slice": ({"slices": {"of": 2, "present": [2]}}, "Bonn: slices are missing, 1 host right"),
 }
 
@@ -363,6 +367,9 @@ def test_a_slice_that_could_not_log_in_is_told_with_its_number() -> None:
     second["endpoints"][0]["failure"] = FAILURE
     report = merged([first, second])
     assert "NOT JUDGED: slice 2 of vc-1.example.com: the login is refused" in report_text.text(report)
-    assert report_gate.gate(report, ["error"]) == [
+    lost = "nothing of slice 2 of vc-1.example.com was judged: the login is refused"
+    assert report_gate.unjudged(report) == [lost]
+    assert report_text.verdict(report) == "Bonn: 1 of 1 endpoint not wholly judged, 1 host right"
+    assert report_gate.gate(report, ["error"]) == [lost] + [
         f"{word}: 1 was not judged (vc-1.example.com)" for word in ("ntp", "license", "firewall", "crypto")
     ]

@@ -173,6 +173,33 @@ def test_a_slice_run_again_takes_the_place_of_the_older_one() -> None:
         assert plain(reports.merged(list(order))) == plain(report)
 
 
+def test_an_exception_that_ended_between_two_slices_excuses_nothing() -> None:
+    slices = cut(whole(1), 2)
+    trouble = {"level": "error", "code": "ntpd_stopped", "text": "ntpd is stopped", "exception": "EX-1"}
+    slices[0]["targets"][0]["judgements"] = {"ntp": {"verdict": "excepted", "findings": [trouble]}}
+    name = slices[0]["exceptions"][0]["id"]
+    trouble["exception"] = name
+    slices[0]["exceptions"][0].update(status="active", findings=1)
+    assert [each["status"] for each in reports.merged([slices[0]])["exceptions"] if each["id"] == name] == ["active"]
+    slices[1]["exceptions"][0].update(status="expired")
+    for order in (slices, slices[::-1]):
+        found = reports.merged(order)
+        (target,) = (each for each in found["targets"] if each["moid"] == slices[0]["targets"][0]["moid"])
+        assert target["judgements"]["ntp"]["verdict"] == "not_compliant"
+        assert found["summary"] == summary(found)
+    assert slices[0]["targets"][0]["judgements"]["ntp"]["verdict"] == "excepted", "what is merged is not changed"
+
+
+def test_one_endpoint_has_one_profile() -> None:
+    first, second = by_endpoint(whole(1, 2))
+    second["profile"] = {"name": "other.yml", "fingerprint": "b" * 16}
+    both = reports.merged([first, second], different_profiles=True)
+    assert "+" in both["profile"]["fingerprint"]
+    reports.merged([both, first], different_profiles=True)
+    with pytest.raises(BadInput, match="was judged by different profiles"):
+        reports.merged([first, {**first, "profile": second["profile"]}], different_profiles=True)
+
+
 @pytest.mark.parametrize("turn", (1, -1))
 def test_where_two_whole_reports_overlap_the_newer_one_tells_of_a_host(turn: int) -> None:
     older, newer = whole(2), whole(2)
