@@ -17,16 +17,16 @@ setup: ## the environments, once: about a minute
 demo: ## wrong clocks and locked VMs of a simulated fleet, found, repaired and proved: a minute or two
 	@tools/with_env.sh demo tools/demo.sh
 
-test: ## everything below down to build, on the oldest and the newest ansible-core: half an hour
+test: ## everything below down to build, on the oldest and the newest ansible-core: 35 minutes
 	@tools/run.sh $(STAGES)
 
-lint: ## ruff, mypy, yamllint, ansible-lint, licences, changelog, generated files: 20 seconds
+lint: ## ruff, mypy, yamllint, ansible-lint, licences, changelog, generated files: a minute
 	@tools/run.sh $@
 
 sanity: ## ansible-test sanity: 3 minutes
 	@tools/run.sh $@
 
-unit: ## unit and property tests, oldest and newest: half a minute
+unit: ## unit and property tests, oldest and newest: 2 minutes
 	@tools/run.sh $@
 
 integration: ## the modules against the simulator, 960 fault schedules, CPU: 15 minutes
@@ -44,16 +44,16 @@ peers: ## other people's modules against our simulator: 2 minutes, 3 the first t
 eda: ## the event source, and ansible-rulebook (Java) with it: 2 minutes, 3 the first time
 	@tools/run.sh $@
 
-slices: ## four runner workers, the execution environment, job definitions: 1 minute, 2 the first time
+slices: ## four runner workers, the execution environment, job definitions: 2 minutes
 	@tools/run.sh $@
 
-browser: ## the report page in headless Chromium (from Debian): half a minute, a minute the first time
+browser: ## the report page in headless Chromium (from Debian): a minute or two
 	@tools/run.sh $@
 
 docs: ## the documentation site, its links, every command on it: 2 minutes
 	@tools/run.sh $@
 
-build: ## tarball, clean install, verify, ansible-doc, galaxy-importer: half a minute
+build: ## tarball, clean install, verify, ansible-doc, galaxy-importer: a minute
 	@tools/run.sh $@
 
 chaos: ## thousands of fault schedules (CHAOS_RUNS=3000): long

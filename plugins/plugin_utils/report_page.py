@@ -24,13 +24,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from ..module_utils._domain.report_model import FINE, UNJUDGED, UNTOLD, VERDICT_NAMES, missing
+from ..module_utils._domain.report_model import FINE, UNJUDGED, UNTOLD, VERDICT_NAMES, excused, missing
 
 _ASSETS = pathlib.Path(__file__).resolve().parent / "report_assets"
 _KINDS = {"host": ("host", "hosts"), "vm": ("VM", "VMs"), "endpoint": ("endpoint", "endpoints")}
 _TYPES = {"VirtualCenter": "vCenter", "HostAgent": "ESXi host"}
 # What has not been judged, as it is called everywhere.
-_LOST = {"unreachable": "unreachable", "failed": "not judged"}
+_LOST = {verdict: VERDICT_NAMES[verdict] for verdict in UNJUDGED}
 # More of one kind than this is not read by anybody above the table of findings, which has them all.
 _SHOWN = 12
 _RESOLVED_SHOWN = 200
@@ -196,7 +196,7 @@ class _Digest:
 
     def __init__(self, report: Mapping[str, Any]) -> None:
         self.report = report
-        self.active = {each["id"] for each in report["exceptions"] if each["status"] == "active"}
+        self.active = excused(report)
         self.total: Counter[str] = Counter()
         self.right: Counter[str] = Counter()
         self.word = "right"

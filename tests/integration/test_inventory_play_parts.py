@@ -113,6 +113,8 @@ def test_a_shared_result_is_whole_without_what_ansible_says_of_the_run() -> None
     found = without_noise(RESULT, first=False)
     assert list(found["hosts"]) == list(RESULT["hosts"]) and found["failed"] and found["changed"]
     assert not {"warnings", "invocation", "diff"} & set(found)
+    # In a check run they are the only sign of hosts that could not be looked at.
+    assert without_noise({**RESULT, "warnings": ["3 hosts: 1 unreachable"]}, first=True)["warnings"] == ["3 hosts: 1 unreachable"]
 
 
 def test_several_features() -> None:
