@@ -30,7 +30,7 @@ options:
         C(cluster_name), C(datacenter), C(folder), lists of names or globs), and with C(features) whose options replace those of the site;
         a feature without a value is not judged there.
       - C(exceptions) is a list of what is excused, each with C(id), C(owner), C(reason), C(expires) (its last day), and with at least one of
-        C(feature), C(codes) of findings, C(targets) (names or globs) and C(groups).
+        C(feature), C(codes) of findings, C(targets) (names, globs, object ids or paths) and C(groups).
       - C(controls) adds rules of your own guide, each with C(id), C(guide), C(title), C(source) and the C(codes) that break it.
       - With C(exposure) set to V(false), the ports that hosts open are not collected, which saves 19 KB a host.
     type: raw

@@ -38,9 +38,13 @@ def own_result(result: Mapping[str, Any], name: str, options: Mapping[str, Any],
     kept = {key: value for key, value in without_noise(result, first=False).items() if key not in _OF_ALL}
     kept.pop("failed", None)
     if found is None:
-        if options.get("exclude"):
-            return {"skipped": True, "changed": False, "msg": f"{name} is left out by exclude."}
-        return {**kept, "failed": True, "changed": False, "msg": f"{name}: the run for this and other hosts has nothing to say of it."}
+        if not options.get("exclude"):
+            return {**kept, "failed": True, "changed": False, "msg": f"{name}: the run for this and other hosts has nothing to say of it."}
+        left_out = f"{name} is left out by exclude."
+        # Where everybody is, somebody has to tell what became of the endpoint.
+        if hosts or not (_is_bad(endpoint) or (first and endpoint.get("changed"))):
+            return {"skipped": True, "changed": False, "msg": left_out}
+        found = name, {"status": "skipped", "changed": False, "failure": {"kind": "held_back", "message": left_out}}
     key, entry = found
     of_endpoint = endpoint if "status" in endpoint else {}
     bad = _is_bad(entry)
@@ -94,6 +98,8 @@ def composed(modules: Sequence[str], jobs: Sequence[Mapping[str, Any]], parts: S
         whole.update(
             failed=True, msg=f"Nothing is asked for. Set variables of at least one feature ({names}); the README of its role lists them."
         )
+    elif all(part.get("skipped") for part in parts):
+        whole.update(skipped=True, msg=parts[0]["msg"])
     elif failed:
         whole["msg"] = (
             f"{len(failed)} of {len(results)} features failed. "

@@ -117,7 +117,7 @@ def test_the_gate_fails_when_all_is_written(tmp_path: pathlib.Path) -> None:
         {**common, "dest": str(tmp_path / "fails"), "fail_levels": ["error", "warning"]},
         {**common, "dest": str(tmp_path / "told"), "fail_levels": ["warning"], "fail_on_findings": False},
     )[0]
-    assert not passes.get("failed") and passes["gate"] == {"passed": True, "reasons": []}
+    assert not passes.get("failed") and passes["gate"] == {"passed": True, "reasons": [], "holes": []}
     assert fails["failed"] and fails["msg"].startswith(
         "The audit does not pass at error and warning: ntp: 1 is not right (esx-0001.example.com). The files are written.\nBonn: "
     )

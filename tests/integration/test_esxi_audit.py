@@ -7,16 +7,19 @@ from __future__ import annotations
 import datetime
 import json
 import pathlib
+import re
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import jsonschema
 import pytest
+import yaml
 
 from ansible_collections.fleetcare.esxi.plugins.module_utils._domain.errors import BadInput
 from ansible_collections.fleetcare.esxi.plugins.module_utils._features.audit import OPTIONS, PARTS, secrets, work
 from tests.bench import vms
+from tests.bench.measure import ROOT
 from tests.integration.driver import reach, run
 from tests.reports.samples import SCHEMA
 from tests.simulator import Simulator
@@ -264,6 +267,8 @@ def test_an_endpoint_that_is_not_reached_is_in_the_report(tmp_path: pathlib.Path
         ({"password": None}, "option password is missing"),
         ({"ca_file": "/no/such/ca.pem", "validate_certs": True}, "ca.pem"),
         ({"esxi_hostname": None}, "esxi_hostname"),
+        ({"esxi_hostname": [""]}, "esxi_hostname"),
+        ({"parallel": 0}, "parallel 0"),
         ({"esxi_hostname": ["nosuch"]}, "nosuch"),
     ],
 )
@@ -278,7 +283,7 @@ def test_an_endpoint_that_is_not_described_well_is_in_the_report(
     jsonschema.validate(report, SCHEMA)
     (endpoint,) = report["endpoints"]
     assert result["failed"] and said in result["msg"] and endpoint["failure"]["message"] == result["msg"] and report["targets"] == []
-    assert endpoint["name"].startswith(sim.hostname)
+    assert endpoint["name"] == report_of(sim, {"ntp": {}})["endpoints"][0]["name"]
 
 
 def test_names_that_nothing_has_are_each_told(simulator: Callable[..., Simulator]) -> None:
@@ -298,6 +303,16 @@ def test_whom_exclude_leaves_out_where_names_come_from_an_inventory(simulator: C
     assert set(verdicts(some, "ntp")) == set(names[1:])
     none = audited(sim, {"ntp": {}}, esxi_hostname=names[:1], exclude=names[:1], unknown_hosts="go_on")
     assert not none.get("failed") and none["report"]["targets"] == []
+    gone = report_of(sim, {"ntp": {}}, esxi_hostname=[names[0], "gone-1"], exclude=["gone-*"], unknown_hosts="go_on")
+    assert set(verdicts(gone, "ntp")) == {names[0]}
+
+
+def test_nothing_else_of_a_profile_is_a_secret() -> None:
+    text = re.search(r"^```yaml\n(# [^\n]*bonn\.yml.*?|site: .*?)^```", (ROOT / "docs/audit.md").read_text(encoding="utf-8"), re.S | re.M)
+    assert text and "license" in text[1]
+    profile = yaml.safe_load(text[1])
+    profile.setdefault("owners", {})["license"] = "licensing team"
+    assert secrets({"profile": profile}) == []
 
 
 @pytest.mark.parametrize(
@@ -305,8 +320,10 @@ def test_whom_exclude_leaves_out_where_names_come_from_an_inventory(simulator: C
     [
         {"features": {"crypto": {"key_providers": [{"servers": [{"pasword": "n0t-shown"}]}]}}},
         'features:\n  crypto:\n    key_providers:\n    - password: "n0t-shown" x\n',
+        '{"features": {"license": {"keys": ["n0t-shown"]}',
+        "features:\n  license: !n0t-shown {}\n",
     ],
-    ids=("misspelt", "no YAML"),
+    ids=("misspelt", "no YAML", "no JSON", "a tag"),
 )
 def test_a_secret_of_a_profile_that_is_not_understood_is_hidden(simulator: Callable[..., Simulator], profile: Any) -> None:
     hidden = secrets({"profile": profile})
@@ -348,7 +365,7 @@ def test_the_profile_as_a_file_and_as_text(tmp_path: pathlib.Path, simulator: Ca
         ({"ntp": {}}, {"slice": "a"}, "slice 'a'"),
         ({"ntp": {"reference": "fleet"}}, {"slice": "1/4"}, "ntp.reference is fleet"),
         ({"ntp": {}}, {"hostname": None}, "option hostname is missing"),
-        ({"ntp": {}}, {"parallel": 0}, "parallel 0"),
+        ({"ntp": {}}, {"hostname": "https://vc/sdk"}, "not a host name"),
         ({"ntp": {}}, {"dest": "/no/such/folder/report.json"}, "there is no folder"),
         ({"ntp": {}}, {"profile": "/no/such/profile.yml"}, "/no/such/profile.yml"),
         ({"ntp": {}}, {"profile": "a: [\n"}, "is no YAML"),

@@ -237,6 +237,7 @@ def test_of_several_features_too(tmp_path: pathlib.Path) -> None:
     task._work = lambda *_given: [{**RESULT, "failed": False, "endpoint": {"name": "vc", "status": "changed", "changed": True}}]
     found = [task._together(each, board, "here", {"ansible_play_batch": ["a", "b"]}) for each in parts]
     assert [each["changed"] for each in found] == [False, True] and found[0][module]["status"] == "skipped"
+    assert found[0]["skipped"] is True and found[0]["msg"] == "gone-1 is left out by exclude."
 
 
 @pytest.mark.parametrize("timeout", (0, 60))
@@ -266,6 +267,19 @@ def test_what_is_left_of_a_tasks_time_is_not_spent_on_others(tmp_path: pathlib.P
     assert done == (["b"] if not timeout else [])
     task._together(parts[1], board, "here", {"ansible_play_batch": ["a", "b"]})
     assert done == ["b"]
+
+
+def test_where_all_are_left_out_the_endpoint_is_told_all_the_same() -> None:
+    def left_out(first: bool, **endpoint: Any) -> dict[str, Any]:
+        result = {**RESULT, "hosts": {}, "failed": False, "endpoint": {"name": "vc", "changed": False, **endpoint}}
+        return own("esx-1", result=result, first=first, exclude=["esx-*"])
+
+    assert left_out(True, status="compliant")["skipped"] is True
+    changed = [left_out(first, status="changed", changed=True) for first in (True, False)]
+    assert [each["changed"] for each in changed] == [True, False] and [each.get("skipped") for each in changed] == [None, True]
+    assert "failed" not in changed[0] and "left out by exclude" in changed[0]["msg"]
+    refused = left_out(False, status="failed", failure=away("no room"))
+    assert refused["failed"] is True and "no room" in refused["msg"]
 
 
 def test_one_name_is_not_taken_for_another_of_other_case() -> None:

@@ -382,6 +382,11 @@ def test_a_report_that_lacks_a_slice_is_nothing_that_the_next_one_is_compared_wi
     first = report_in(tmp_path)
     lacking = merge(slices, tmp_path, esxi_audit_part_1_of_2=parts["esxi_audit_part_1_of_2"])
     assert lacking.returncode == 2 and report_in(tmp_path)["summary"]["hosts"] < first["summary"]["hosts"]
+    # One that is there and was refused lacks as much.
+    refused = json.loads(unpacked(parts["esxi_audit_part_2_of_2"]))
+    refused["endpoints"][0]["failure"] = {"kind": "login_refused", "cause": "the login is refused", "message": "vc: the login is refused."}
+    bad = {**parts, "esxi_audit_part_2_of_2": packed(json.dumps({**refused, "targets": []}))}
+    assert "nothing of slice 2 of" in merge(slices, tmp_path, **bad).stdout
     later = {name: packed(json.dumps({**json.loads(unpacked(line)), "generated": "2026-11-23T03:00:00Z"})) for name, line in parts.items()}
     assert merge(slices, tmp_path, **later).returncode == 0
     again = report_in(tmp_path)

@@ -34,6 +34,12 @@ def plain_host(option: str, given: str) -> str:
     return name
 
 
+def place_name(hostname: str, port: int) -> str:
+    """As messages and reports call it."""
+    host = f"[{hostname}]" if ":" in hostname else hostname
+    return host if port == 443 else f"{host}:{port}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
     """One vCenter or one stand-alone host. Times in seconds."""
@@ -53,8 +59,7 @@ class Endpoint:
 
     @property
     def name(self) -> str:
-        host = f"[{self.hostname}]" if ":" in self.hostname else self.hostname
-        return host if self.port == 443 else f"{host}:{self.port}"
+        return place_name(self.hostname, self.port)
 
     @classmethod
     def parse(cls, params: Mapping[str, Any]) -> Endpoint:

@@ -189,9 +189,13 @@ def choose(hosts: list[Target], selection: Selection) -> list[Target]:
                     raise
                 unknown.append(Target(ref=_NONE, name=name, connection="", problem=problem))
         chosen = [host for host in chosen if host.ref in named]
-    before = chosen
-    chosen = _without(selection.exclude, chosen, hosts, must=not selection.go_on) + unknown
-    if not chosen and not (selection.go_on and before):
+    if selection.go_on:
+        # Names of an inventory: it may have others than this endpoint, and all of them may be meant.
+        left = [host for host in (*chosen, *unknown) if not any(_is_called(host, name) for name in selection.exclude)]
+        if left or chosen or unknown:
+            return left
+    chosen = _without(selection.exclude, chosen, hosts)
+    if not chosen:
         raise TargetUnknown("the selection holds no host", hint="Check cluster_name, datacenter, folder and exclude together.")
     return chosen
 
@@ -222,10 +226,14 @@ def choose_vms(vms: list[Target], hosts: list[Target], selection: Selection) -> 
     return chosen
 
 
-def _without(names: Iterable[str], chosen: list[Target], targets: list[Target], noun: str = "host", *, must: bool = True) -> list[Target]:
+def _is_called(target: Target, name: str) -> bool:
+    own = target.name.lower()
+    return own == name.lower() or target.ref.id == name or fnmatch.fnmatchcase(own, name.lower())
+
+
+def _without(names: Iterable[str], chosen: list[Target], targets: list[Target], noun: str = "host") -> list[Target]:
     for name in names:
-        plain = not any(sign in name for sign in "*?[")
-        gone = {target.ref for target in _named("exclude", name, targets, noun, must=must and plain)}
+        gone = {target.ref for target in _named("exclude", name, targets, noun, must=not any(sign in name for sign in "*?["))}
         chosen = [target for target in chosen if target.ref not in gone]
     return chosen
 

@@ -103,8 +103,8 @@ def _fits(pattern: str, name: str, moid: str, path: str = "") -> bool:
     """By the name; by the path where the pattern has a slash; the object id only as it is. So test-* is not about all that is in
     a folder test-7, nor vm-* about every vm-12."""
     pattern = pattern.lower()
-    shown = path if "/" in pattern else name
-    return pattern in (name.lower(), moid.lower(), path.lower()) or fnmatch.fnmatchcase(shown.lower(), pattern)
+    shown = (name.lower(), path.lower()) if "/" in pattern else (name.lower(),)
+    return pattern in (*shown, moid.lower()) or any(fnmatch.fnmatchcase(each, pattern) for each in shown)
 
 
 # ---- reading it -----------------------------------------------------------------------------------------------------
@@ -268,7 +268,8 @@ def _exception(data: Any, number: int, words: Sequence[str]) -> Exempt:
         targets=_texts(entry, "targets", where),
         groups=_texts(entry, "groups", where),
     )
-    if not (found.feature or found.codes or found.groups) and all(not each.strip("*") for each in found.targets):
+    some = found.targets and all(each.strip("*/") for each in found.targets)
+    if not (found.feature or found.codes or found.groups or some):
         raise BadInput(f"profile: {where} would excuse everything", hint="Limit it by feature, codes, targets or groups.")
     return found
 

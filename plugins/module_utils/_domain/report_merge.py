@@ -29,9 +29,11 @@ def merged(reports: Sequence[Report], *, different_profiles: bool = False) -> Re
         raise BadInput("there is no report", hint="Name the files that esxi_audit has written.")
     # Among those of one moment any order does, if only it is always the same.
     ordered = _current(sorted(reports, key=lambda report: (report["generated"], _text(report))))
+    ended = {each["id"] for report in ordered for each in report["exceptions"] if each["status"] == "expired"}
+    ordered = [_judged_anew(report, ended) for report in ordered]
     profiles = _profiles(ordered, different_profiles)
     endpoints = _endpoints(ordered)
-    targets = {_place(target): dict(target) for report in ordered for target in report["targets"]}
+    targets = {_place(target): target for report in ordered for target in report["targets"]}
     whole: Report = {
         "form": ordered[0]["form"],
         "collection": _names(report["collection"] for report in ordered),
@@ -51,10 +53,6 @@ def merged(reports: Sequence[Report], *, different_profiles: bool = False) -> Re
         "since": min((report["since"] for report in ordered if report["since"]), default=None),
         "resolved": _united([report["resolved"] for report in ordered]),
     }
-    # The day on which an exception ends may have come between two slices.
-    ended = {each["id"] for report in ordered for each in report["exceptions"]} - excused(whole)
-    for part in parts(whole) if any(ended & excused(report) for report in ordered) else ():
-        part["judgements"] = {word: _judged_anew(judged, excused(whole)) for word, judged in part["judgements"].items()}
     counted = Counter(
         finding.get("exception")
         for part in parts(whole)
@@ -65,10 +63,21 @@ def merged(reports: Sequence[Report], *, different_profiles: bool = False) -> Re
     return in_order({**whole, "summary": summary_of(whole)})
 
 
-def _judged_anew(judged: dict[str, Any], active: set[str]) -> dict[str, Any]:
-    if not any("exception" in each for each in judged.get("findings", ())):
-        return judged
-    return {**judged, "verdict": verdict_of(judged, active)}
+def _judged_anew(report: Report, ended: set[str]) -> Report:
+    """The day on which an exception ends may have come between two slices."""
+    active = excused(report) - ended
+    if active == excused(report):
+        return report
+
+    def anew(part: dict[str, Any]) -> dict[str, Any]:
+        verdicts = {
+            word: {**judged, "verdict": verdict_of(judged, active)}
+            for word, judged in part["judgements"].items()
+            if any(each.get("exception") in ended for each in judged.get("findings", ()))
+        }
+        return {**part, "judgements": {**part["judgements"], **verdicts}}
+
+    return {**report, "endpoints": [*map(anew, report["endpoints"])], "targets": [*map(anew, report["targets"])]}
 
 
 def in_order(report: Report) -> Report:

@@ -94,7 +94,8 @@ def holes(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         if "failure" in each:
             yield each["name"], each["failure"]["cause"]
         elif lost:
-            yield f"slice {listed([str(number) for number in lost['slices']], 8)} of {each['name']}", lost["cause"]
+            for one in (lost, *lost.get("also", ())):
+                yield f"slice {listed([str(number) for number in one.get('slices', ())], 8)} of {each['name']}", one["cause"]
 
 
 def identity(part: Mapping[str, Any]) -> str:

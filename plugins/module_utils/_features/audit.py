@@ -111,13 +111,14 @@ def secrets(params: Mapping[str, Any]) -> list[str]:
     """What stands in a profile under the name of an option that holds a secret, keys for one."""
     known = {name: secret for part in PARTS.values() for name, secret in _names(part.feature.options)}
     names = [name for name, secret in known.items() if secret]
+    plain = {*known, *PARTS}
     found: list[str] = []
 
     def look(data: Any, hidden: bool) -> None:
         if isinstance(data, Mapping):
             for name, value in data.items():
                 # A misspelt one ends the run, and its value is no less secret.
-                near = name not in known and difflib.get_close_matches(str(name), names, n=1, cutoff=0.7)
+                near = name not in plain and difflib.get_close_matches(str(name), names, n=1, cutoff=0.7)
                 look(value, hidden or name in names or bool(near))
         elif isinstance(data, (list, tuple)):
             for value in data:
@@ -128,8 +129,8 @@ def secrets(params: Mapping[str, Any]) -> list[str]:
     try:
         look(_profile(params.get("profile"))[1], False)
     except FleetcareError:
-        # work() tells it. What is no name of a file, and is not understood, may have a secret anywhere.
-        if "\n" in str(params.get("profile")):
+        # work() tells it. A text that is not understood may have a secret anywhere.
+        if texts.is_text(str(params["profile"])):
             found.append(str(params["profile"]))
     return found
 
@@ -160,7 +161,8 @@ def _profile(given: Any) -> tuple[str, Any]:
     except Exception as problem:  # PyYAML's own errors; importing their class would need PyYAML
         # Without the line itself, in which a secret may stand.
         mark = getattr(problem, "problem_mark", None)
-        said = f"{getattr(problem, 'problem', None) or 'it cannot be read'}" + (f" in line {mark.line + 1}" if mark else "")
+        said = str(getattr(problem, "problem", "")) if type(problem).__name__ in ("ScannerError", "ParserError") else "it cannot be read"
+        said += f" in line {mark.line + 1}" if mark else ""
         raise BadInput(f"profile: {name} is no YAML: {said}", hint="Mind the indentation, and put texts with a colon in quotes.") from None
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from .._client.endpoint import Endpoint
+from .._client.endpoint import Endpoint, place_name, plain_host
 from .._client.guard import Guard
 from .._client.inventory import Selection, Target, select_hosts_and_vms
 from .._client.prefetch import Prefetch, Wish
@@ -125,25 +125,25 @@ def _parsed(part: Part, options: Mapping[str, Any], where: str) -> Any:
 
 
 def judge(profile: Profile, parts: Mapping[str, Part], params: Mapping[str, Any], *, in_process: bool = False) -> Audit:
-    """Raises BadInput, for what is wrong in the options, once nobody knows which endpoint is meant; what else is wrong is in the result.
+    """Raises BadInput where the profile or the slice is wrong, or nobody can know which endpoint is meant; what else is wrong with
+    an endpoint is in the result, for a report of several must not look whole without it.
 
     ``in_process``: the caller keeps its own signal handlers (tests).
     """
     wishes = Wishes(profile, parts)
-    selection = Selection.parse(params)
     slice_of = slice_from(params.get("slice"))
-    check_limits(params)
-    found = Audit({"name": params["hostname"], "type": None, "version": None, "judgements": {}, "licenses": []}, slice_of=slice_of)
+    if not params["hostname"]:
+        Endpoint.parse(params)
+    name = place_name(plain_host("hostname", params["hostname"]), params["port"])
+    found = Audit({"name": name, "type": None, "version": None, "judgements": {}, "licenses": []}, slice_of=slice_of)
     found.secrets = wishes.secrets
     try:
         endpoint = Endpoint.parse(params)
+        selection = Selection.parse(params)
+        check_limits(params)
     except BadInput as problem:
-        if not params["hostname"]:
-            raise
-        # A report of all endpoints must not look whole without this one.
-        found.endpoint["failure"] = problem.at(target=params["hostname"]).as_failure()
+        found.endpoint["failure"] = problem.at(target=name).as_failure()
         return found
-    found.endpoint["name"] = endpoint.name
     guard = Guard(params["deadline"])
     if in_process:
         guard.watch()
@@ -159,7 +159,7 @@ def judge(profile: Profile, parts: Mapping[str, Part], params: Mapping[str, Any]
             _Auditor(session, profile, dict(asked), wishes, params["parallel"], found).over(selection)
     except FleetcareError as problem:
         if isinstance(problem, (BadInput, *_NO_ENDPOINT)) or not found.targets:
-            problem.at(target=endpoint.name)
+            problem.at(target=name)
         found.endpoint["failure"] = problem.as_failure()
         found.targets.clear()
     finally:

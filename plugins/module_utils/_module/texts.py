@@ -21,9 +21,14 @@ def read(params: Mapping[str, Any], options: Iterable[str]) -> Mapping[str, Any]
     return {**params, **{option: _read(option, given) for option, given in paths.items()}}
 
 
+def is_text(given: str) -> bool:
+    """Rather than the path of a file."""
+    return not given.strip() or "\n" in given or given.lstrip()[0] in "[{"
+
+
 def _read(option: str, given: str) -> tuple[str, str]:
     """The text itself is taken, too: a lookup gives that."""
-    if not given.strip() or "\n" in given or given.lstrip()[0] in "[{":
+    if is_text(given):
         return "the text given", given
     path = os.path.abspath(os.path.expanduser(given))
     try:

@@ -150,6 +150,8 @@ ERRORS = (found("error", "one"), found("error", "two"))
         ([{"targets": ["dc*"]}], {}, "not_compliant"),
         ([{"targets": ["host-*"]}], {}, "not_compliant"),
         ([{"targets": ["esx[1]"]}], {"name": "esx[1]"}, "excepted"),
+        # vCenter lets names have a slash.
+        ([{"targets": ["web/*"]}], {"name": "web/01"}, "excepted"),
         ([{"targets": ["esx-2*"]}], {}, "not_compliant"),
         ([{"groups": ["dmz"]}], {}, "not_compliant"),
         ([{"groups": ["dmz"]}], {"groups": ["dmz"]}, "excepted"),

@@ -369,6 +369,13 @@ def test_a_slice_that_could_not_log_in_is_told_with_its_number() -> None:
     assert "NOT JUDGED: slice 2 of vc-1.example.com: the login is refused" in report_text.text(report)
     lost = "nothing of slice 2 of vc-1.example.com was judged: the login is refused"
     assert report_gate.unjudged(report) == [lost]
+    third = json.loads(json.dumps({**second, "slices": {"of": 3, "present": [3]}}))
+    third["endpoints"][0]["failure"] = {**FAILURE, "cause": "nobody answers"}
+    three = merged([{**first, "slices": {"of": 3, "present": [1]}}, {**second, "slices": {"of": 3, "present": [2]}}, third])
+    assert [hole.partition(" of ")[2] for hole in report_gate.unjudged(three)] == [
+        "slice 3 of vc-1.example.com was judged: nobody answers",
+        "slice 2 of vc-1.example.com was judged: the login is refused",
+    ]
     assert report_text.verdict(report) == "Bonn: 1 of 1 endpoint not wholly judged, 1 host right"
     assert report_gate.gate(report, ["error"]) == [lost] + [
         f"{word}: 1 was not judged (vc-1.example.com)" for word in ("ntp", "license", "firewall", "crypto")

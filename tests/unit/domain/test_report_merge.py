@@ -188,6 +188,10 @@ def test_an_exception_that_ended_between_two_slices_excuses_nothing() -> None:
         assert target["judgements"]["ntp"]["verdict"] == "not_compliant"
         assert found["summary"] == summary(found)
     assert slices[0]["targets"][0]["judgements"]["ntp"]["verdict"] == "excepted", "what is merged is not changed"
+    # And a slice that failed stays one that failed.
+    slices[0]["endpoints"][0]["judgements"] = {"ntp": slices[0]["targets"][0]["judgements"]["ntp"]}
+    slices[1]["endpoints"][0].update(judgements={}, failure={**FAILURE, "kind": "endpoint_unreachable"})
+    assert reports.merged(slices)["endpoints"][0]["judgements"]["ntp"]["verdict"] == "unreachable"
 
 
 def test_one_endpoint_has_one_profile() -> None:
