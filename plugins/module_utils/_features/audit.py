@@ -109,9 +109,9 @@ def work(params: Mapping[str, Any], check: bool, *, in_process: bool = False) ->
 
 def secrets(params: Mapping[str, Any]) -> list[str]:
     """What stands in a profile under the name of an option that holds a secret, keys for one."""
-    known = {name: secret for part in PARTS.values() for name, secret in _names(part.feature.options)}
-    names = [name for name, secret in known.items() if secret]
-    plain = {*known, *PARTS}
+    known = [each for part in PARTS.values() for each in _names(part.feature.options)]
+    names = sorted({name for name, secret in known if secret})
+    plain = {*(name for name, _secret in known), *PARTS}
     found: list[str] = []
 
     def look(data: Any, hidden: bool) -> None:
