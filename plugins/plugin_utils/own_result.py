@@ -133,12 +133,11 @@ def _entry(hosts: Mapping[str, Any], name: str) -> tuple[str, Mapping[str, Any]]
     if not name:
         return next(iter(hosts.items()), None) if len(hosts) == 1 else None
     # What is called exactly so goes first: esx-1 may be one that vCenter has, and ESX-1 one that it has twice.
-    alike = (
-        lambda key, entry: key == name,
-        lambda key, entry: entry.get("moid") == name,
-        lambda key, entry: key.lower() == name.lower(),
-    )
-    return next(((key, entry) for fits in alike for key, entry in hosts.items() if fits(key, entry)), None)
+    if name in hosts:
+        return name, hosts[name]
+    by_id = ((key, entry) for key, entry in hosts.items() if entry.get("moid") == name)
+    by_name = ((key, entry) for key, entry in hosts.items() if key.lower() == name.lower())
+    return next(by_id, None) or next(by_name, None)
 
 
 def _is_bad(part: Mapping[str, Any]) -> bool:

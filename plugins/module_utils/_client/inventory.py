@@ -189,11 +189,9 @@ def choose(hosts: list[Target], selection: Selection) -> list[Target]:
                     raise
                 unknown.append(Target(ref=_NONE, name=name, connection="", problem=problem))
         chosen = [host for host in chosen if host.ref in named]
-    if selection.go_on:
+    if selection.go_on and (chosen or unknown):
         # Names of an inventory: it may have others than this endpoint, and all of them may be meant.
-        left = [host for host in (*chosen, *unknown) if not any(_is_called(host, name) for name in selection.exclude)]
-        if left or chosen or unknown:
-            return left
+        return [host for host in (*chosen, *unknown) if not any(_is_called(host, name) for name in selection.exclude)]
     chosen = _without(selection.exclude, chosen, hosts)
     if not chosen:
         raise TargetUnknown("the selection holds no host", hint="Check cluster_name, datacenter, folder and exclude together.")

@@ -136,17 +136,17 @@ def _profiles(reports: Sequence[Report], different: bool) -> dict[str, str]:
             hint="Run the audit again with one profile, or set different_profiles to true where each endpoint has its own.",
         )
     # Several whole reports of one endpoint: of a target that two of them judged, one would be lost.
-    for name in {endpoint["name"] for report in reports for endpoint in report["endpoints"]}:
-        own = [
-            set(report["profile"]["fingerprint"].split("+"))
-            for report in reports
-            if any(each["name"] == name for each in report["endpoints"])
-        ]
-        if not set.intersection(*own):
-            raise BadInput(
-                f"{name} was judged by different profiles",
-                hint="Give each endpoint one profile; its groups hold what is different for some hosts.",
-            )
+    common: dict[str, set[str]] = {}
+    for report in reports:
+        own = set(report["profile"]["fingerprint"].split("+"))
+        for endpoint in report["endpoints"]:
+            common[endpoint["name"]] = common.get(endpoint["name"], own) & own
+    unlike = next((name for name, left in common.items() if not left), None)
+    if unlike is not None:
+        raise BadInput(
+            f"{unlike} was judged by different profiles",
+            hint="Give each endpoint one profile; its groups hold what is different for some hosts.",
+        )
     return {
         "name": _names(name for _fingerprint, name in found),
         "fingerprint": "+".join(sorted({part for each in prints for part in each.split("+")})),
