@@ -45,9 +45,10 @@ def test_the_lines_of_the_page(slices: pathlib.Path, tmp_path: pathlib.Path) -> 
         ssh = f"""
         ssh() {{
           [ "$1" != worker-3.example.com ] || [ -e third ] || {{ touch third; return 255; }}
-          mkdir -p "home/$1"
+          home="$PWD/home/$1"
+          mkdir -p "$home"
           shift
-          env -i PATH={shlex.quote(str(worker))}:/usr/bin:/bin HOME="$PWD/home" LC_ALL=C.UTF-8 "$@"
+          env -i PATH={shlex.quote(str(worker))}:/usr/bin:/bin HOME="$home" LC_ALL=C.UTF-8 "$@"
         }}
         """
         again = block.replace("for n in 1 2 3 4", "for n in 3").replace('back=$(mktemp -d "$PWD/back.XXXXXX")\n', "")
@@ -62,7 +63,10 @@ def test_the_lines_of_the_page(slices: pathlib.Path, tmp_path: pathlib.Path) -> 
             timeout=PATIENCE,
             check=False,
         )
-        assert "first: 2" in ran.stdout and "again: 0" in ran.stdout, ran.stdout[-3000:] + ran.stderr[-2000:]
+        logs = "".join(file.read_text(encoding="utf-8")[-1000:] for file in sorted(tmp_path.glob("back.*/*.log")))
+        assert "first: 2" in ran.stdout and "again: 0" in ran.stdout, ran.stdout[-3000:] + ran.stderr[-2000:] + logs
+        # The folder of the job is the same for all four, which run at the same time: what one left there, another would take.
+        assert [file.name for file in (tmp_path / "job/env").iterdir()] == ["extravars"]
         hosts, port = len(simulator.state()["hosts"]), simulator.port
     (said,) = [text for _name, text in blocks("text")]
     shown = said.strip().replace("/srv/audit", str(tmp_path)).replace("vcenter.example.com", f"127.0.0.1:{port}")
