@@ -19,7 +19,7 @@ from tests.integration.playbooks import ansible_playbook
 from tests.reports.samples import SCHEMA, summary
 from tests.simulator import Simulator
 
-PROFILE = {"site": "Köln {{ 7 * 191 }}", "features": {"ntp": {"ntp_servers": ["192.0.2.1"]}, "crypto": {}}}
+PROFILE = {"site": "Köln {{ 'wrongly' ~ 'done' }}", "features": {"ntp": {"ntp_servers": ["192.0.2.1"]}, "crypto": {}}}
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def play(folder: pathlib.Path, short: str, variables: dict[str, Any], *flags: st
     (folder / "variables.json").write_text(json.dumps(variables))
     done = ansible_playbook(folder, "fleetcare.esxi.esxi_audit", "-e", "@variables.json", *flags, environment={"TMPDIR": short})
     shown = done.stdout + done.stderr
-    assert "Traceback" not in shown and "1337" not in shown, shown
+    assert "Traceback" not in shown and "wronglydone" not in shown, shown
     return done.returncode, shown
 
 
@@ -76,7 +76,7 @@ def test_two_endpoints_and_the_week_after(short: str, tmp_path: pathlib.Path, si
         assert [each["name"] for each in first["endpoints"] if "failure" in each] == [f"{two.hostname}:{two.port}"]
         assert first["summary"]["hosts"] > 5 and first["since"] is None
         mail = box.mail()
-        assert mail["Subject"].startswith("Audit of Köln {{ 7 * 191 }}: 1 of 2 endpoints not judged, ")
+        assert mail["Subject"].startswith("Audit of Köln {{ 'wrongly' ~ 'done' }}: 1 of 2 endpoints not judged, ")
         (page,) = mail.iter_attachments()
         assert page.get_payload(decode=True) == (tmp_path / "out/report.html").read_bytes()
         # A week later: the login is right, and what is found is not new, but for the endpoint that was not judged before.
@@ -85,7 +85,9 @@ def test_two_endpoints_and_the_week_after(short: str, tmp_path: pathlib.Path, si
         variables["esxi_audit_fail_on_findings"] = True
         code, shown = play(tmp_path, short, variables)
         assert code == 2 and "the mail server refuses the login of audit: 535" in shown and "wrong for the mail" not in shown
-        assert "The mail was not sent." in shown and f"The report is in {tmp_path}/out. Audit of Köln {{{{ 7 * 191 }}}}: " in shown
+        assert (
+            "The mail was not sent." in shown and f"The report is in {tmp_path}/out. Audit of Köln {{{{ 'wrongly' ~ 'done' }}}}: " in shown
+        )
         second = report_in(tmp_path / "out")
         assert second["since"] == first["generated"] and second["summary"]["hosts"] == first["summary"]["hosts"] + 1
         assert {
