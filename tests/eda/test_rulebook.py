@@ -72,6 +72,8 @@ class Rulebook:
             "PYTHONPATH": str(site),
             "TEST_CLOCK_SHIFT": str(shift),
             "TMPDIR": str(folder),
+            # What it shows waits for 8 KB otherwise, and the end of the last playbook for ever.
+            "PYTHONUNBUFFERED": "1",
             **{name: os.environ[name] for name in ("JAVA_HOME", "FLEETCARE_STAGE") if name in os.environ},
         }
         command = [shutil.which("ansible-rulebook", path=environment["PATH"]) or "ansible-rulebook"]
