@@ -228,10 +228,10 @@ def test_wait_for_updates_tells_what_changed(sim: Simulator, si: Any, host_of: C
     first = collector.WaitForUpdatesEx("", Collector.WaitOptions(maxWaitSeconds=5))
     assert [(one.kind, len(one.changeSet)) for one in first.filterSet[0].objectSet] == [("enter", 2)]
     assert collector.WaitForUpdatesEx(first.version, Collector.WaitOptions(maxWaitSeconds=0)) is None
-    started = time.monotonic()
     threading.Timer(0.15, lambda: sim.act("disconnect", "esx-01*")).start()
-    second = collector.WaitForUpdatesEx(first.version, Collector.WaitOptions(maxWaitSeconds=60))
-    assert 0.15 <= time.monotonic() - started < 30
+    started = time.monotonic()
+    second = collector.WaitForUpdatesEx(first.version, Collector.WaitOptions(maxWaitSeconds=5))
+    assert 0.1 < time.monotonic() - started < 2
     change = second.filterSet[0].objectSet[0]
     assert (change.kind, change.changeSet[0].name, change.changeSet[0].val) == ("modify", "runtime.connectionState", "disconnected")
     with pytest.raises(vmodl.query.InvalidCollectorVersion):

@@ -98,15 +98,15 @@ def test_a_dropped_connection(sim: Simulator, host_of: Finder, moment: str, done
 
 def test_a_delay_holds_up_nobody_else(sim: Simulator, host_of: Finder) -> None:
     one, two = host_of("esx-01.example.com"), host_of("esx-02.example.com")
-    sim.fault(method="EnableRuleset", host="esx-01*", delay=2)
+    sim.fault(method="EnableRuleset", host="esx-01*", delay=0.5)
     started = time.monotonic()
     thread = threading.Thread(target=enable, args=(one,))
     thread.start()
     time.sleep(0.05)
     enable(two)
-    assert thread.is_alive() and not enabled(sim, "esx-01.example.com")
+    assert time.monotonic() - started < 0.4
     thread.join()
-    assert time.monotonic() - started >= 2 and enabled(sim, "esx-01.example.com")
+    assert time.monotonic() - started >= 0.5 and enabled(sim, "esx-01.example.com")
 
 
 def test_a_hanging_call_never_answers_and_ends_with_its_client(sim: Simulator) -> None:
@@ -128,8 +128,8 @@ def test_a_hanging_call_does_not_keep_the_simulator_from_stopping() -> None:
         thread.start()
         time.sleep(0.2)
         started = time.monotonic()
-    assert time.monotonic() - started < 10  # without it, for ever
-    thread.join(10)
+    assert time.monotonic() - started < 1
+    thread.join(2)
     raw.close()
 
 
@@ -444,8 +444,9 @@ def test_the_command_line(tmp_path: Path, number: int) -> None:
         with urllib.request.urlopen(f"https://127.0.0.1:{line['port']}/sdk/vimServiceVersions.xml", context=context) as reply:
             assert b"urn:vim25" in reply.read()
         folder = Path(line["ca_file"]).parent
+        started = time.monotonic()
         os.kill(process.pid, number)
-        assert process.wait(20) == 0
+        assert process.wait(2) == 0 and time.monotonic() - started < 1.5
         assert not folder.exists() and process.stdout.read() == ""
 
 
@@ -508,12 +509,9 @@ def test_latency_can_be_added() -> None:
         started = time.monotonic()
         raw.get("/sdk/vimServiceVersions.xml")
         first = time.monotonic() - started
-        later = []
-        for _turn in range(5):
-            started = time.monotonic()
-            raw.get("/sdk/vimServiceVersions.xml")
-            later.append(time.monotonic() - started)
-    assert first >= 0.15 and 0.05 <= min(later) < 0.15
+        raw.get("/sdk/vimServiceVersions.xml")
+        second = time.monotonic() - started - first
+    assert first >= 0.15 and 0.05 <= second < 0.12
 
 
 def test_an_internal_error_is_told_and_kept(running: Simulator) -> None:

@@ -286,7 +286,7 @@ def test_the_last_sync_time_is_on_the_hosts_clock_and_moves_with_the_polls(case:
     case.servers("ntp1.example.com")
     case.sim.advance(3)
     first = case.info.lastSyncTime
-    assert abs((first - datetime.datetime.now(datetime.timezone.utc)).total_seconds()) < 60
+    assert abs((first - datetime.datetime.now(datetime.timezone.utc)).total_seconds()) < 3
     case.sim.advance(1000)
     assert 0 <= (datetime.datetime.now(datetime.timezone.utc) - case.info.lastSyncTime).total_seconds() < 65
 

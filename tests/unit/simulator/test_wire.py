@@ -212,13 +212,10 @@ def test_no_request_makes_the_simulator_stumble(sim: Simulator, seed: int) -> No
 def test_an_answer_is_one_write_and_fast(sim: Simulator, si: Any) -> None:
     folder = si.content.rootFolder
     assert folder.name == "Datacenters"
-    took = []
+    started = time.monotonic()
     for _index in range(100):
-        started = time.monotonic()
         assert folder.name
-        took.append(time.monotonic() - started)
-    # 45 ms each with Nagle and delayed ACK; of a busy machine no more is asked than that some are answered at once.
-    assert sorted(took)[20] < 0.03
+    assert time.monotonic() - started < 2.0  # 4.5 s with Nagle and delayed ACK
 
 
 @pytest.mark.parametrize(("accept", "gzipped"), [("gzip, deflate", True), ("", False)])
@@ -386,7 +383,7 @@ def test_silent_tls_never_answers_and_stops_cleanly() -> None:
             plain.settimeout(0.3)
             tls(sim).wrap_socket(plain, server_hostname=sim.hostname)
         started = time.monotonic()
-    assert time.monotonic() - started < 10  # without it, for as long as the client stays
+    assert time.monotonic() - started < 1
 
 
 def test_the_thumbprint_is_the_certificates(sim: Simulator) -> None:
